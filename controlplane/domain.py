@@ -1,0 +1,268 @@
+"""The controller's types: frozen, free of protobuf and SQL, so that decisions about them are pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from modelyard import resource_names
+
+
+class ModelFormat(StrEnum):
+    ONNX = "onnx"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    name: str
+    datatype: str  # KServe v2
+    shape: tuple[int, ...]  # -1: varies
+
+
+@dataclass(frozen=True)
+class Signature:
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class VersionDraft:
+    """A version before it has a number: what was uploaded and what its owner says of it."""
+
+    model: str
+    format: ModelFormat
+    uri: str
+    sha256: str
+    size_bytes: int
+    signature: Signature
+    description: str = ""
+    user: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Version:
+    number: int
+    facts: VersionDraft
+    created_at: datetime
+
+    @property
+    def model(self) -> str:
+        return self.facts.model
+
+    @property
+    def model_id(self) -> str:
+        return resource_names.model_id(self.facts.model, self.number)
+
+
+@dataclass(frozen=True)
+class Alias:
+    model: str
+    name: str
+    version: int
+    moved_at: datetime
+    user: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    latest_version: int
+    aliases: tuple[Alias, ...]
+    created_at: datetime
+
+
+class DeploymentKey(tuple[str, str]):
+    """(model, alias), the identity of a deployment."""
+
+    __slots__ = ()
+
+    def __new__(cls, model: str, alias: str) -> "DeploymentKey":
+        return super().__new__(cls, (model, alias))
+
+    @property
+    def model(self) -> str:
+        return self[0]
+
+    @property
+    def alias(self) -> str:
+        return self[1]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    model: str
+    alias: str
+    replicas: int = 1
+    threads: int = 1
+    memory_bytes: int = 0  # 0: estimated from the size of the model file
+    no_retries: bool = False
+
+    @property
+    def key(self) -> DeploymentKey:
+        return DeploymentKey(self.model, self.alias)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    cores: tuple[int, ...]
+    threads: int
+    memory_bytes: int
+
+
+class Wish(StrEnum):
+    """What the controller wants of a replica. It only ever moves forward."""
+
+    RUN = "run"
+    RETIRE = "retire"  # out of the routes; its node keeps it until every router has followed
+    STOP = "stop"  # no longer in its node's desired set
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A placement that was decided: it is kept in the database, unlike what is observed of it."""
+
+    replica_id: str
+    model: str
+    version: int
+    alias: str
+    node: str
+    allocation: Allocation
+    wish: Wish = Wish.RUN
+    # The replica whose cores it may share until that one is gone; "": none.
+    takes_over: str = ""
+    # The first route table without it; 0: none yet.
+    retired_in: int = 0
+
+    @property
+    def deployment(self) -> DeploymentKey:
+        return DeploymentKey(self.model, self.alias)
+
+
+class ReplicaState(StrEnum):
+    PENDING = "pending"
+    FETCHING = "fetching"
+    STARTING = "starting"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+    BACKOFF = "backoff"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class ObservedReplica:
+    """What a node says of a replica."""
+
+    replica_id: str
+    state: ReplicaState
+    port: int = 0
+    restarts: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host, as its agent described it last."""
+
+    name: str
+    address: str
+    cores: tuple[int, ...]
+    memory_bytes: int
+    replicas_per_core: int = 1
+    hardware_class: str = ""
+    connected: bool = True
+    last_seen: datetime | None = None
+    observed: Mapping[str, ObservedReplica] = field(default_factory=dict)
+    observed_generation: int = 0
+
+
+@dataclass(frozen=True)
+class RouterView:
+    """A router, as it described itself last."""
+
+    router_id: str
+    address: str
+    applied_version: int
+    connected: bool
+    last_seen: datetime
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    replica_id: str
+    address: str
+    port: int
+    weight: int = 1
+
+
+@dataclass(frozen=True)
+class Pool:
+    name: str
+    model: str
+    version: int
+    endpoints: tuple[Endpoint, ...]
+    no_retries: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    key: str
+    model: str
+    version: int
+    pool: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RouteTable:
+    version: int = 0
+    pools: tuple[Pool, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """One consistent read of all wishes. `revision` grows with every write of them."""
+
+    revision: int
+    deployments: Mapping[DeploymentKey, Deployment]
+    aliases: Mapping[DeploymentKey, Alias]
+    replicas: Mapping[str, Replica]
+    # Those that a deployment's alias or a replica refers to.
+    versions: Mapping[tuple[str, int], Version]
+    # Numbers replicas: each is given away once.
+    next_replica_number: int
+    route_table: RouteTable
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Changes of the replicas, decided together; stored in one transaction or not at all."""
+
+    create: tuple[Replica, ...] = ()
+    update: tuple[Replica, ...] = ()
+    delete: tuple[str, ...] = ()
+
+    def is_empty(self) -> bool:
+        return not (self.create or self.update or self.delete)
+
+
+class DeploymentState(StrEnum):
+    PENDING = "pending"
+    PROGRESSING = "progressing"
+    READY = "ready"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True)
+class DeploymentStatus:
+    state: DeploymentState
+    target_version: int
+    serving_version: int
+    ready_replicas: int
+    message: str = ""

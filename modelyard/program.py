@@ -1,0 +1,51 @@
+"""How every program of the yard starts, tells that it is ready, and stops."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+from modelyard.config import ProgramSettings
+from modelyard.logs import configure_logging
+
+
+def announce_ready(settings: ProgramSettings, **facts: object) -> None:
+    """Writes one JSON line with `facts` (such as the address that was bound) for whoever started this program."""
+    if settings.ready_fd is None:
+        return
+    line = json.dumps({"program": settings.program, **facts}) + "\n"
+    with contextlib.suppress(BrokenPipeError), os.fdopen(settings.ready_fd, "w") as pipe:
+        pipe.write(line)
+
+
+def run_program(settings: ProgramSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Runs `main(stop)` until it returns. `stop` is set by SIGTERM, SIGINT, and the end of the parent.
+
+    A second signal while it stops ends the process at once, with the status a shell expects.
+    """
+    configure_logging(settings.log_level, settings.log_format)
+    asyncio.run(_run(settings, main))
+
+
+async def _run(settings: ProgramSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    if settings.parent_fd is not None:
+        # The parent holds the other end for as long as it lives, however it dies.
+        loop.add_reader(settings.parent_fd, _on_parent_gone, loop, settings.parent_fd, stop)
+    await main(stop)
+
+
+def _on_parent_gone(loop: asyncio.AbstractEventLoop, descriptor: int, stop: asyncio.Event) -> None:
+    loop.remove_reader(descriptor)
+    stop.set()

@@ -1,0 +1,1 @@
+"""The types of the wire, generated from proto/ by scripts/generate_protos."""
