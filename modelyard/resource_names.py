@@ -1,7 +1,7 @@
 """Names: the one place where they are checked, made and taken apart.
 
-The name of a model or an alias: 1 to 100 letters, digits, "-", "_" and ".", the first and last a letter or digit. An alias
-is not a number alone, so that `resnet@3` is always a version and `resnet@eu` always an alias.
+The name of a model or an alias: 1 to 100 letters, digits, "-", "_" and ".", the first and last a letter or digit.
+An alias is not a number alone, so that `resnet@3` is always a version and `resnet@eu` always an alias.
 """
 
 import re

@@ -1,0 +1,41 @@
+"""A replica that dies under load: what the caller sees, and how it comes back."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.harness.load import Load
+from tests.harness.models import write_scale_model
+from tests.harness.programs import wait_for
+from tests.harness.yard import Yard, replica_pid
+
+WORKERS = 8
+
+
+@pytest.mark.parametrize("no_retries", [False, True], ids=["retries", "no-retries"])
+async def test_kill_of_one_of_two_replicas(yard: Yard, tmp_path: Path, no_retries: bool) -> None:
+    model = "once" if no_retries else "again"
+    yard.register(model, write_scale_model(tmp_path / "scale.onnx", 2.0))
+    yard.set_alias(model, "production", 1)
+    yard.deploy(model, replicas=2, no_retries=no_retries)
+    await asyncio.to_thread(yard.wait_serving, model, version=1, replicas=2)
+    victim = yard.replicas(model)[0]
+    pid = replica_pid(yard, victim)
+
+    async with Load(yard.address, model, workers=WORKERS).running() as load:
+        await load.reach(500)
+        psutil.Process(pid).send_signal(signal.SIGKILL)
+        await asyncio.to_thread(wait_for, lambda: not psutil.pid_exists(pid), "the end of the replica")
+        await asyncio.to_thread(yard.wait_serving, model, version=1, replicas=2)
+        await load.reach(load.result.total + 1000)
+
+    print(f"requests {load.result.total}, errors {dict(load.result.errors)}")
+    allowed = WORKERS if no_retries else 0  # in flight on it: at most one of each caller
+    assert load.result.errors.total() <= allowed
+    assert {key.partition(":")[0] for key in load.result.errors} <= {"UNAVAILABLE"}
+    back = next(r for r in yard.replicas(model) if r.replica_id == victim.replica_id)
+    assert back.restarts == 1
+    assert replica_pid(yard, back) != pid

@@ -1,0 +1,75 @@
+"""One program of the yard as a real process that a test can stop, kill and start again."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+START_TIMEOUT_S = 60.0
+
+
+class Program:
+    """`python -m MODULE ARGUMENTS`; its output goes to `log`. `facts` is what it announced when it was ready."""
+
+    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
+        self.module, self.arguments, self.log = module, arguments, log
+        self.facts: dict[str, Any] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.module} was not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Returns when it says that it is ready. Raises RuntimeError with the end of its log where it does not."""
+        read_end, write_end = os.pipe()
+        try:
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", self.module, *self.arguments, "--ready-fd", str(write_end)],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[write_end],
+                    start_new_session=True,
+                )
+        finally:
+            os.close(write_end)
+        with os.fdopen(read_end) as pipe:
+            line = pipe.readline() if select.select([pipe], [], [], START_TIMEOUT_S)[0] else ""
+        if not line:
+            self.kill()
+            raise RuntimeError(f"{self.module} did not start:\n{self.log_tail()}")
+        self.facts = json.loads(line)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """SIGTERM; returns the exit status. Raises subprocess.TimeoutExpired where it does not end."""
+        if self._process is None:
+            return 0
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout_s)
+
+    def log_tail(self, size_bytes: int = 4000) -> str:
+        return self.log.read_bytes()[-size_bytes:].decode(errors="replace") if self.log.exists() else ""
+
+
+def wait_for(condition: Any, what: str, timeout_s: float = 30.0) -> Any:
+    """The first true value of `condition()`. Raises AssertionError naming `what` after `timeout_s` seconds."""
+    end = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come within {timeout_s:.0f} s")
+        time.sleep(0.02)
+    return value
