@@ -76,7 +76,10 @@ class StateStore(Protocol):
         """One consistent read."""
 
     def apply_plan(self, plan: Plan, expected_revision: int) -> int:
-        """Stores all of it and returns the new revision. AbortedError where the revision has moved on."""
+        """Stores all of it and returns the new revision; each replica created uses up one replica number.
+
+        AbortedError where the revision has moved on.
+        """
 
     def store_route_table(self, table: RouteTable, retired: Mapping[str, int]) -> None:
         """Keeps the newest table, and for each replica-id in `retired` the table that first left it out."""

@@ -1,0 +1,184 @@
+"""Deployments, placed replicas and the route table in SQL: implements controlplane.registry.store.StateStore."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from controlplane.domain import (
+    Alias,
+    Deployment,
+    DeploymentKey,
+    Plan,
+    RouteTable,
+    StoredState,
+    Version,
+)
+from controlplane.registry.near_names import describe_choice
+from controlplane.registry.sql.database import Database
+from controlplane.registry.sql.lookups import advance_revision, find_alias
+from controlplane.registry.sql.rows import (
+    alias_from_row,
+    deployment_from_row,
+    deployment_to_values,
+    replica_from_row,
+    replica_to_values,
+    route_table_from_json,
+    route_table_to_json,
+    version_from_row,
+)
+from controlplane.registry.sql.schema import (
+    aliases,
+    deployment_changes,
+    deployments,
+    replicas,
+    route_table,
+    versions,
+    yard,
+)
+from modelyard.errors import AbortedError, NotFoundError
+
+
+class SqlStateStore:
+    """The protocol's docstrings hold; every call is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put_deployment(self, deployment: Deployment, now: datetime) -> None:
+        values = deployment_to_values(deployment)
+        with self._database.writing() as connection:
+            find_alias(connection, deployment.model, deployment.alias)
+            before = connection.execute(sa.select(deployments).where(_is(deployment.key))).one_or_none()
+            if before is None:
+                connection.execute(sa.insert(deployments).values(values))
+            elif deployment_from_row(before) == deployment:
+                return
+            else:
+                connection.execute(sa.update(deployments).where(_is(deployment.key)).values(values))
+            connection.execute(sa.insert(deployment_changes).values(changed_at=now, **values))
+            advance_revision(connection)
+
+    def get_deployment(self, key: DeploymentKey) -> Deployment:
+        with self._database.reading() as connection:
+            return deployment_from_row(_find_deployment(connection, key))
+
+    def list_deployments(self, model: str = "") -> Sequence[Deployment]:
+        query = sa.select(deployments).order_by(deployments.c.model, deployments.c.alias)
+        if model:
+            query = query.where(deployments.c.model == model)
+        with self._database.reading() as connection:
+            return [deployment_from_row(row) for row in connection.execute(query)]
+
+    def delete_deployment(self, key: DeploymentKey, now: datetime) -> None:
+        with self._database.writing() as connection:
+            _find_deployment(connection, key)
+            connection.execute(sa.delete(deployments).where(_is(key)))
+            connection.execute(sa.insert(deployment_changes).values(model=key.model, alias=key.alias, changed_at=now))
+            advance_revision(connection)
+
+    def load_state(self) -> StoredState:
+        with self._database.reading() as connection:
+            counters = connection.execute(sa.select(yard)).one()
+            placed = [replica_from_row(row) for row in connection.execute(sa.select(replicas))]
+            return StoredState(
+                revision=counters.revision,
+                deployments=_load_deployments(connection),
+                aliases=_load_aliases(connection),
+                replicas={replica.replica_id: replica for replica in placed},
+                versions=_load_versions(connection),
+                next_replica_number=counters.next_replica_number,
+                route_table=_load_route_table(connection),
+            )
+
+    def apply_plan(self, plan: Plan, expected_revision: int) -> int:
+        with self._database.writing() as connection:
+            revision: int = connection.execute(sa.select(yard.c.revision)).scalar_one()
+            if revision != expected_revision:
+                raise AbortedError(
+                    f"the plan was made for revision {expected_revision}, the yard is at {revision}: plan again"
+                )
+            if plan.is_empty():
+                return revision
+            _apply_changes(connection, plan)
+            return advance_revision(connection, new_replicas=len(plan.create))
+
+    def store_route_table(self, table: RouteTable, retired: Mapping[str, int]) -> None:
+        with self._database.writing() as connection:
+            _keep_route_table(connection, table)
+            for replica_id, left_in in retired.items():
+                connection.execute(_update_replica(replica_id).values(retired_in=left_in))
+            if retired:
+                advance_revision(connection)
+
+
+def _is(key: DeploymentKey) -> sa.ColumnElement[bool]:
+    return (deployments.c.model == key.model) & (deployments.c.alias == key.alias)
+
+
+def _find_deployment(connection: sa.Connection, key: DeploymentKey) -> sa.Row[Any]:
+    row = connection.execute(sa.select(deployments).where(_is(key))).one_or_none()
+    if row is None:
+        columns = sa.select(deployments.c.model, deployments.c.alias).order_by(deployments.c.model, deployments.c.alias)
+        names = [f"{model}/{alias}" for model, alias in connection.execute(columns)]
+        hint = describe_choice(f"{key.model}/{key.alias}", names, "nothing is deployed: modelyard deploy NAME")
+        raise NotFoundError(f"there is no deployment of {key.model!r} by its alias {key.alias!r}; {hint}")
+    return row
+
+
+def _load_deployments(connection: sa.Connection) -> dict[DeploymentKey, Deployment]:
+    found = (deployment_from_row(row) for row in connection.execute(sa.select(deployments)))
+    return {deployment.key: deployment for deployment in found}
+
+
+def _load_aliases(connection: sa.Connection) -> dict[DeploymentKey, Alias]:
+    found = (alias_from_row(row) for row in connection.execute(sa.select(aliases)))
+    return {DeploymentKey(alias.model, alias.name): alias for alias in found}
+
+
+def _load_versions(connection: sa.Connection) -> dict[tuple[str, int], Version]:
+    """Those that a replica has, or that the alias of a deployment points to."""
+    deployed = sa.select(aliases.c.model, aliases.c.version).join(
+        deployments, (deployments.c.model == aliases.c.model) & (deployments.c.alias == aliases.c.name)
+    )
+    wanted = deployed.union(sa.select(replicas.c.model, replicas.c.version)).subquery()
+    query = sa.select(versions).join(
+        wanted, (versions.c.model == wanted.c.model) & (versions.c.number == wanted.c.version)
+    )
+    found = (version_from_row(row) for row in connection.execute(query))
+    return {(version.model, version.number): version for version in found}
+
+
+def _load_route_table(connection: sa.Connection) -> RouteTable:
+    content = connection.scalar(sa.select(route_table.c.content))
+    return RouteTable() if content is None else route_table_from_json(content)
+
+
+def _apply_changes(connection: sa.Connection, plan: Plan) -> None:
+    if plan.delete:
+        ids = [{"gone": replica_id} for replica_id in plan.delete]
+        connection.execute(sa.delete(replicas).where(replicas.c.replica_id == sa.bindparam("gone")), ids)
+    for replica in plan.update:
+        changed = connection.execute(_update_replica(replica.replica_id).values(replica_to_values(replica)))
+        if changed.rowcount != 1:
+            raise AbortedError(f"replica {replica.replica_id!r} is not there any more: plan again")
+    if plan.create:
+        connection.execute(sa.insert(replicas), [replica_to_values(replica) for replica in plan.create])
+
+
+def _update_replica(replica_id: str) -> sa.Update:
+    return sa.update(replicas).where(replicas.c.replica_id == replica_id)
+
+
+def _keep_route_table(connection: sa.Connection, table: RouteTable) -> None:
+    before = _load_route_table(connection)
+    if table == before:
+        return
+    if table.version <= before.version:
+        raise AbortedError(
+            f"route table {before.version} is kept already, so {table.version} came too late: make a new one"
+        )
+    values = {"version": table.version, "content": route_table_to_json(table)}
+    if connection.execute(sa.update(route_table).values(values)).rowcount == 0:
+        connection.execute(sa.insert(route_table).values(id=1, **values))
