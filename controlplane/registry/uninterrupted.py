@@ -1,0 +1,18 @@
+"""Work that a cancelled caller must not leave half-done."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. A caller that is cancelled still waits for its end, and is cancelled then."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # Whatever came of it, the caller learns only that it was cancelled.
+        await asyncio.gather(task, return_exceptions=True)
+        raise

@@ -1,0 +1,193 @@
+"""Registering a file over the wire: all or nothing."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+
+from modelyard.v1 import registry_pb2 as pb
+from modelyard.v1 import resources_pb2
+from tests.harness.onnx_pieces import linear_bytes
+from tests.integration.registry.conftest import MAX_MODEL_BYTES, Yard, messages, serve
+
+GOOD = linear_bytes()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_model_file_becomes_a_version(yard: Yard) -> None:
+    version = await yard.register(
+        "resnet", GOOD, description="first", user="ann", metrics={"top1": 0.5}, parameters={"lr": "1"}, tags={"a": "b"}
+    )
+    sha256 = hashlib.sha256(GOOD).hexdigest()
+    assert (version.model_id, version.name, version.number) == ("resnet@1", "models/resnet/versions/1", 1)
+    assert (version.format, version.size_bytes, version.sha256) == (resources_pb2.MODEL_FORMAT_ONNX, len(GOOD), sha256)
+    assert list(version.signature.inputs) == [resources_pb2.TensorSpec(name="x", datatype="FP32", shape=[-1, 3])]
+    assert list(version.signature.outputs) == [resources_pb2.TensorSpec(name="y", datatype="FP32", shape=[-1, 2])]
+    assert (version.description, version.user) == ("first", "ann")
+    assert (dict(version.metrics), dict(version.parameters), dict(version.tags)) == (
+        {"top1": 0.5},
+        {"lr": "1"},
+        {"a": "b"},
+    )
+    assert version.create_time.seconds > 0
+    path = Path(version.uri.removeprefix("file://"))
+    assert path.read_bytes() == GOOD  # noqa: ASYNC240
+    found = await yard.stub.GetVersion(pb.GetVersionRequest(name=version.name))
+    assert found.version == version
+    assert await yard.read(sha256) == GOOD
+
+
+async def test_it_is_recorded_in_the_lineage_store(yard: Yard) -> None:
+    await yard.register("resnet", GOOD)
+    await until(lambda: not yard.registry.store.list_unrecorded_versions(1))
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, len(GOOD)])
+async def test_chunks_may_have_any_size(yard: Yard, chunk_bytes: int) -> None:
+    response = await yard.stub.CreateVersion(messages("resnet", GOOD, chunk_bytes))
+    assert response.version.model_id == "resnet@1"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (GOOD[:-5], "cut off"),
+        (GOOD[:40], "cut off"),
+        (b"%PDF-1.7 what a model", "PDF"),
+        (b"\x80\x04\x95\x10\x00", "torch.onnx.export"),
+        (b"#!/bin/sh\nrm -rf /\n", "text"),
+    ],
+)
+async def test_a_file_that_is_no_whole_model_leaves_nothing(yard: Yard, content: bytes, told: str) -> None:
+    code, details = await yard.refused(messages("resnet", content))
+    assert (code, told in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    assert yard.is_untouched()
+
+
+@pytest.mark.parametrize("parent", ["models/../etc", "models/a/b", "../x", "", "models/", "models/a@1", "models/a b"])
+async def test_a_name_that_is_none_is_refused(yard: Yard, parent: str) -> None:
+    code, details = await yard.refused(messages("x", GOOD, parent=parent))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "name" in details
+    assert yard.is_untouched()
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ({"sha256": "0" * 64}, grpc.StatusCode.DATA_LOSS),
+        ({"sha256": "../../etc/passwd"}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"size_bytes": len(GOOD) + 1}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"size_bytes": len(GOOD) - 1}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"size_bytes": 0}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"size_bytes": MAX_MODEL_BYTES + 1}, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        ({"metrics": {"loss": float("nan")}}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"tags": {"": "x"}}, grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+async def test_an_announcement_that_does_not_hold_leaves_nothing(
+    yard: Yard, header: dict[str, Any], code: grpc.StatusCode
+) -> None:
+    assert (await yard.refused(messages("resnet", GOOD, **header)))[0] == code
+    assert yard.is_untouched()
+
+
+async def test_capital_digits_of_a_sha256_are_taken(yard: Yard) -> None:
+    assert (await yard.register("resnet", GOOD, sha256=hashlib.sha256(GOOD).hexdigest().upper())).number == 1
+
+
+async def test_messages_come_in_their_order(yard: Yard) -> None:
+    header, *chunks = messages("resnet", GOOD)
+    for requests in ([], [*chunks], [header, header], [header, pb.CreateVersionRequest()]):
+        code, _ = await yard.refused(requests)
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert yard.is_untouched()
+
+
+async def test_an_upload_that_is_cut_off_leaves_nothing(yard: Yard) -> None:
+    header, chunk = messages("resnet", GOOD)
+    call = yard.stub.CreateVersion()
+    await call.write(header)
+    await call.write(pb.CreateVersionRequest(chunk=chunk.chunk[:50]))
+    await until(yard.stored_files)
+    call.cancel()
+    await until(lambda: not yard.stored_files())
+    assert yard.is_untouched()
+    assert (await yard.register("resnet", GOOD)).number == 1
+
+
+async def test_a_client_that_dies_leaves_nothing(yard: Yard) -> None:
+    header, _ = messages("resnet", GOOD)
+    target = f"127.0.0.1:{yard.port}"
+    async with aio.insecure_channel(target) as channel:
+        call = type(yard.stub)(channel).CreateVersion()
+        await call.write(header)
+        await until(yard.stored_files)
+    await until(lambda: not yard.stored_files())
+    assert yard.is_untouched()
+
+
+async def test_the_same_bytes_again_are_refused_by_model_id(yard: Yard) -> None:
+    await yard.register("resnet", GOOD)
+    code, details = await yard.refused(messages("resnet", GOOD))
+    assert code == grpc.StatusCode.ALREADY_EXISTS
+    assert "resnet@1" in details
+    assert len(yard.stored_files()) == 1
+
+
+async def test_models_with_the_same_bytes_share_the_file(yard: Yard) -> None:
+    first, second = await yard.register("a", GOOD), await yard.register("b", GOOD)
+    assert first.uri == second.uri
+    assert len(yard.stored_files()) == 1
+
+
+async def test_the_same_bytes_at_once_become_one_version(yard: Yard) -> None:
+    outcomes = await asyncio.gather(*(yard.register("resnet", GOOD) for _ in range(4)), return_exceptions=True)
+    made = [outcome for outcome in outcomes if isinstance(outcome, resources_pb2.Version)]
+    assert [version.model_id for version in made] == ["resnet@1"]
+    refused = [outcome.code() for outcome in outcomes if isinstance(outcome, aio.AioRpcError)]
+    assert refused == [grpc.StatusCode.ALREADY_EXISTS] * 3
+    assert len(yard.stored_files()) == 1
+
+
+async def test_different_bytes_at_once_get_dense_numbers(yard: Yard) -> None:
+    made = await asyncio.gather(*(yard.register("resnet", linear_bytes(seed=seed)) for seed in range(6)))
+    assert sorted(version.number for version in made) == [1, 2, 3, 4, 5, 6]
+    assert len(yard.stored_files()) == 6
+    for version in made:
+        assert hashlib.sha256(await yard.read(version.sha256)).hexdigest() == version.sha256
+
+
+async def test_a_crash_between_file_and_row_is_healed_by_registering_again(tmp_path: Path) -> None:
+    folder = tmp_path / "controller"
+    async for yard in serve(folder):
+        upload = await yard.registry.artifacts.begin_upload(len(GOOD))
+        await upload.write(GOOD)
+        await upload.finish(len(GOOD), hashlib.sha256(GOOD).hexdigest())
+        await yard.registry.artifacts.keep(upload)
+        leftover = await yard.registry.artifacts.begin_upload(10)
+        await leftover.write(b"half")
+    async for yard in serve(folder):
+        assert len(yard.stored_files()) == 1
+        assert (await yard.register("resnet", GOOD)).number == 1
+        assert len(yard.stored_files()) == 1
+
+
+async def test_what_was_registered_is_there_after_a_restart(tmp_path: Path) -> None:
+    folder = tmp_path / "controller"
+    async for yard in serve(folder):
+        before = await yard.register("resnet", GOOD)
+    async for yard in serve(folder):
+        found = await yard.stub.GetVersion(pb.GetVersionRequest(name="models/resnet/versions/1"))
+        assert found.version == before
+        assert await yard.read(before.sha256) == GOOD
