@@ -1,0 +1,56 @@
+"""Files of programs that may be killed at any moment: written whole or not at all, in a folder one process holds."""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from modelyard.errors import FailedPreconditionError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replaces the file so that, whatever happens, either the old or the new content is there."""
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@contextmanager
+def hold_data_folder(data: Path, program: str) -> Iterator[None]:
+    """Makes the folder and keeps every other `program` out of it; the kernel lets go when this process ends, however.
+
+    Raises FailedPreconditionError that names the process which holds it.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / f"{program}.lock").open("a+")
+    except OSError as error:
+        raise FailedPreconditionError(f"{data} cannot be used: {error.strerror}; give another --data") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FailedPreconditionError(
+                f"{data} is in use by another {program}, {_read_holder(lock)}: stop it, or give another --data"
+            ) from None
+        lock.truncate(0)
+        lock.write(json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)}))
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def _read_holder(lock: TextIO) -> str:
+    lock.seek(0)
+    try:
+        holder = json.load(lock)
+        return f"process {holder['pid']} ({holder['command']})"
+    except (ValueError, KeyError):  # it has the lock and has not written yet
+        return "a process that has just started"
