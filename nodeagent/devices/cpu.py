@@ -1,0 +1,56 @@
+"""CPU cores: how people write sets of them, which are there, and what makes a process keep to its own."""
+
+import os
+from pathlib import Path
+
+# Each library reads its own. onnxruntime reads none of them: its thread count is an option of its sessions.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+def parse_cores(text: str) -> tuple[int, ...]:
+    """The cores of "0-3,6", sorted. Raises ValueError that says what is wanted."""
+    cores: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError(f"{text!r} is not a set of cores: wanted numbers and ranges, as in 0-3,6")
+        cores.update(range(int(first), int(last if dash else first) + 1))
+    if not cores:
+        raise ValueError(f"{text!r} names no core: a range goes from the lower number to the higher, as in 0-3")
+    return tuple(sorted(cores))
+
+
+def list_usable_cores() -> tuple[int, ...]:
+    """Those that this process may run on."""
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
+def choose_cores(wanted: str | None, usable: tuple[int, ...]) -> tuple[int, ...]:
+    """All that are usable, or those that `wanted` names. Raises ValueError where one of them cannot be used."""
+    if wanted is None:
+        return usable
+    cores = parse_cores(wanted)
+    if missing := [core for core in cores if core not in usable]:
+        raise ValueError(f"cores {missing} cannot be used here: this process may run on {list(usable)}")
+    return cores
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """What limits the numeric libraries to `threads` threads each."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
+
+
+def read_cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The CPU's name as the kernel tells it; the machine's architecture where it tells none."""
+    for line in cpuinfo.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return " ".join(value.split())
+    return os.uname().machine

@@ -1,0 +1,224 @@
+"""One replica: performs what its state machine commands, and tells it what happens."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from modelyard.errors import UnavailableError, YardError
+from modelyard.v1 import agent_pb2, resources_pb2
+from nodeagent import replica_commands as commands
+from nodeagent import replica_events as events
+from nodeagent import replica_machine as machine
+from nodeagent import server_process
+from nodeagent.cache import ArtifactCache
+from nodeagent.canary import Prober
+from nodeagent.replica_folder import ReplicaFolder, RunRecord
+from nodeagent.replica_machine import State
+from nodeagent.replica_spec import ReplicaSpec
+from nodeagent.running_server import RunningServer
+from nodeagent.runtimes.base import Runtime, choose_runtime
+from nodeagent.server_process import LaunchPlan, ServerProcess
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Workshop:
+    """What all replicas of a node share."""
+
+    replicas: Path
+    cache: ArtifactCache
+    runtimes: Sequence[Runtime]
+    limits: machine.Limits
+    max_message_bytes: int
+    log_limit_bytes: int
+    # Where replicas listen; "" until it is known.
+    host: str = ""
+
+
+class ReplicaActor:
+    """`on_change` is called whenever `observed` may tell something new; `files_in_use` gives the checksums of files
+    that may not leave the cache."""
+
+    def __init__(
+        self,
+        spec: ReplicaSpec,
+        workshop: Workshop,
+        *,
+        on_change: Callable[[], None],
+        files_in_use: Callable[[], Collection[str]],
+    ) -> None:
+        self.spec = spec
+        # Set once it is known how an adopted process does.
+        self.probed = asyncio.Event()
+        self._workshop = workshop
+        self._on_change = on_change
+        self._files_in_use = files_in_use
+        self._folder = ReplicaFolder(workshop.replicas / spec.replica_id)
+        self._replica = machine.Replica()
+        self._events: asyncio.Queue[events.Event] = asyncio.Queue()
+        self._fetching: asyncio.Task[None] | None = None
+        self._file = Path()
+        self._server: RunningServer | None = None
+
+    def tell(self, event: events.Event) -> None:
+        self._events.put_nowait(event)
+
+    def adopt(self, record: RunRecord, process: ServerProcess) -> None:
+        """In place of telling that it is wanted."""
+        self._server = RunningServer(process, self._folder, record.host, 1, self.tell)
+        if not record.port:
+            self._server.await_listening()
+            self.probed.set()  # its start may take long: nobody is to wait for that
+        self.tell(events.Adopted(record.port, record.restarts, record.canary_s))
+
+    def observed(self) -> agent_pb2.ObservedReplica:
+        replica = self._replica
+        again = f" (tried again after a pause; failure {replica.failures} in a row)"
+        return agent_pb2.ObservedReplica(
+            replica_id=self.spec.replica_id,
+            model=self.spec.model,
+            version=self.spec.version,
+            state=_WIRE_STATES[replica.state],
+            port=replica.port,
+            restarts=replica.restarts,
+            pid=self._server.identity.pid if self._server else 0,
+            message=replica.message + (again if replica.state is State.BACKOFF else ""),
+        )
+
+    async def run(self) -> None:
+        """Until the replica has stopped. Cancelled, it leaves the process as it is."""
+        try:
+            while self._replica.state is not State.STOPPED:
+                await self._step(await self._next_event())
+            self._folder.remove()
+        except Exception:
+            self._send_signal(signal.SIGKILL)  # nobody will look after it any more
+            raise
+        finally:
+            self._cancel_fetch()
+            await self._let_go()
+
+    async def _next_event(self) -> events.Event:
+        wake_at = self._replica.wake_at
+        timeout = None if wake_at is None else max(0.0, wake_at - time.monotonic())
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._events.get()
+        except TimeoutError:
+            return events.Due()
+
+    async def _step(self, event: events.Event) -> None:
+        if isinstance(event, events.Exited):
+            await self._let_go()
+            self._folder.forget()
+        before = self._replica
+        self._replica, commands = machine.handle(before, event, time.monotonic(), self._workshop.limits)
+        self._follow_change(before, self._replica)
+        for command in commands:
+            await self._perform(command)
+        if isinstance(event, events.ProbeOk | events.ProbeFailed | events.Exited):
+            self.probed.set()
+
+    def _follow_change(self, before: machine.Replica, after: machine.Replica) -> None:
+        ready = after.state is State.READY
+        if after.started != before.started or (ready and before.state is State.STARTING):
+            self._store_record(after)
+        if after.state is not before.state:
+            bad = after.state in (State.UNHEALTHY, State.BACKOFF) and before.state is not State.NEW
+            why = f": {after.message}" if after.message else ""
+            log.log(
+                logging.WARNING if bad else logging.INFO, "replica %s is %s%s", self.spec.replica_id, after.state, why
+            )
+        if before != after:
+            self._on_change()
+
+    async def _perform(self, command: commands.Command) -> None:
+        match command:
+            case commands.FetchArtifact():
+                self._fetching = asyncio.create_task(self._fetch())
+            case commands.CancelFetch():
+                self._cancel_fetch()
+            case commands.Launch(launch):
+                await self._launch(launch)
+            case commands.Probe(_, timeout_s):
+                self._probe(timeout_s)
+            case commands.Terminate():
+                self._send_signal(signal.SIGTERM)
+            case commands.Kill():
+                self._send_signal(signal.SIGKILL)
+
+    async def _fetch(self) -> None:
+        spec = self.spec
+        try:
+            self._file = await self._workshop.cache.fetch(spec.sha256, spec.size_bytes, self._files_in_use())
+        except YardError as error:
+            self.tell(events.FetchFailed(f"the model file cannot be had: {error.message}"))
+        except Exception as error:
+            log.exception("replica %s: fetching its file", spec.replica_id)
+            self.tell(events.FetchFailed(f"the model file cannot be stored here: {error}"))
+        else:
+            self.tell(events.Fetched())
+
+    def _cancel_fetch(self) -> None:
+        if self._fetching:
+            self._fetching.cancel()
+
+    async def _launch(self, launch: int) -> None:
+        host = self._workshop.host
+        try:
+            process = await asyncio.to_thread(server_process.launch, self._plan_launch(host))
+        except (YardError, OSError, ValueError) as error:
+            self.tell(events.LaunchFailed(launch, f"the model server cannot be started: {error}"))
+        else:
+            self._server = RunningServer(process, self._folder, host, launch, self.tell)
+            self._server.await_listening()
+            self.tell(events.Launched(launch))
+
+    def _plan_launch(self, host: str) -> LaunchPlan:
+        if not host:
+            raise UnavailableError("this node's address is not known before it has reached the controller")
+        runtime = choose_runtime(self._workshop.runtimes, self.spec)
+        command = partial(runtime.command, self.spec, self._file, host)
+        return LaunchPlan(self._folder, command, runtime.environment(self.spec), self.spec.cores)
+
+    def _probe(self, timeout_s: float) -> None:
+        server, port = self._server, self._replica.port
+        if server:
+            self._folder.trim_log(self._workshop.log_limit_bytes)
+            server.probe(partial(Prober, self.spec, server.host, port, self._workshop.max_message_bytes), timeout_s)
+
+    def _send_signal(self, number: signal.Signals) -> None:
+        if self._server:
+            self._server.send_signal(number)
+
+    def _store_record(self, replica: machine.Replica) -> None:
+        if self._server:
+            identity, host = self._server.identity, self._server.host
+            record = RunRecord(self.spec, identity, host, replica.port, replica.restarts, replica.canary_s)
+            try:
+                self._folder.store(record)
+            except OSError as error:  # a full disk; it serves all the same
+                log.warning("replica %s: the next agent cannot adopt it: %s", self.spec.replica_id, error)
+
+    async def _let_go(self) -> None:
+        server, self._server = self._server, None
+        if server:
+            await server.let_go()
+
+
+_WIRE_STATES = {
+    State.NEW: resources_pb2.REPLICA_STATE_PENDING,
+    State.FETCHING: resources_pb2.REPLICA_STATE_FETCHING,
+    State.STARTING: resources_pb2.REPLICA_STATE_STARTING,
+    State.READY: resources_pb2.REPLICA_STATE_READY,
+    State.UNHEALTHY: resources_pb2.REPLICA_STATE_UNHEALTHY,
+    State.BACKOFF: resources_pb2.REPLICA_STATE_BACKOFF,
+    State.DRAINING: resources_pb2.REPLICA_STATE_DRAINING,
+    State.STOPPED: resources_pb2.REPLICA_STATE_STOPPED,
+}

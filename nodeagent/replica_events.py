@@ -1,0 +1,79 @@
+"""What can happen to a replica."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The controller wants it, and there is no process of it."""
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A process of an earlier agent's life was found running. `port` is 0 where it does not listen yet."""
+
+    port: int
+    restarts: int
+    canary_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Fetched:
+    pass
+
+
+@dataclass(frozen=True)
+class FetchFailed:
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unwanted:
+    """The controller no longer wants it: no router sends requests to it any more."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """`wake_at` has come."""
+
+
+@dataclass(frozen=True)
+class OfLaunch:
+    """Of the process that Launch number `launch` started; news of an earlier one is out of date."""
+
+    launch: int
+
+
+@dataclass(frozen=True)
+class Launched(OfLaunch):
+    pass
+
+
+@dataclass(frozen=True)
+class LaunchFailed(OfLaunch):
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listening(OfLaunch):
+    port: int
+
+
+@dataclass(frozen=True)
+class ProbeOk(OfLaunch):
+    took_s: float
+
+
+@dataclass(frozen=True)
+class ProbeFailed(OfLaunch):
+    reason: str
+
+
+@dataclass(frozen=True)
+class Exited(OfLaunch):
+    """`reason`: how it ended and its last words, as a sentence."""
+
+    reason: str
+
+
+Event = Wanted | Adopted | Fetched | FetchFailed | Unwanted | Due | OfLaunch

@@ -1,0 +1,59 @@
+"""What the controller wants of one replica, as the agent keeps it: no more than what running it takes."""
+
+import re
+from dataclasses import dataclass
+
+from modelyard.errors import InvalidArgumentError
+from modelyard.v1 import agent_pb2, resources_pb2
+
+# An id becomes the name of a folder, a checksum that of a file: neither may lead out of its place.
+_REPLICA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,249}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    name: str
+    datatype: str  # KServe v2
+    shape: tuple[int, ...]  # -1: varies
+
+
+@dataclass(frozen=True)
+class ReplicaSpec:
+    """All of it is fixed for the life of a replica: a change of anything here makes another replica of it."""
+
+    replica_id: str
+    model: str
+    version: int
+    format: str  # as the enum names it: "MODEL_FORMAT_ONNX"
+    sha256: str
+    size_bytes: int
+    inputs: tuple[TensorSpec, ...]
+    cores: tuple[int, ...]  # empty: not pinned
+    threads: int
+    memory_bytes: int
+
+    @property
+    def model_id(self) -> str:
+        return f"{self.model}@{self.version}"
+
+
+def parse_spec(desired: agent_pb2.DesiredReplica) -> ReplicaSpec:
+    """Raises InvalidArgumentError for an id or a checksum that could not be a file's name."""
+    version, allocation = desired.version, desired.allocation
+    if not _REPLICA_ID.fullmatch(desired.replica_id):
+        raise InvalidArgumentError(f"{desired.replica_id[:200]!r} cannot be the id of a replica")
+    if not _SHA256.fullmatch(version.sha256):
+        raise InvalidArgumentError(f"{version.sha256[:80]!r} of {desired.replica_id} is not a SHA-256 in hexadecimal")
+    return ReplicaSpec(
+        replica_id=desired.replica_id,
+        model=version.model,
+        version=version.number,
+        format=resources_pb2.ModelFormat.Name(version.format),
+        sha256=version.sha256,
+        size_bytes=version.size_bytes,
+        inputs=tuple(TensorSpec(t.name, t.datatype, tuple(t.shape)) for t in version.signature.inputs),
+        cores=tuple(sorted(allocation.cores)),
+        threads=max(1, allocation.threads),
+        memory_bytes=allocation.memory_bytes,
+    )

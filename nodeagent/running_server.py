@@ -1,0 +1,77 @@
+"""The process of one launch, and all that watches it."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from nodeagent import replica_events as events
+from nodeagent.canary import CanaryError, Prober
+from nodeagent.replica_folder import ReplicaFolder
+from nodeagent.server_process import ServerProcess, describe_exit
+
+# How often the file is looked at into which a server writes that it listens.
+_READY_POLL_S = 0.02
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[events.Event], None]
+
+
+class RunningServer:
+    def __init__(self, process: ServerProcess, folder: ReplicaFolder, host: str, launch: int, tell: Tell) -> None:
+        """Tells of its end from now on. `launch`: the number that the news are marked with."""
+        self.identity = process.identity
+        self.host = host
+        self._process = process
+        self._folder = folder
+        self._launch = launch
+        self._tell = tell
+        self._prober: Prober | None = None
+        self._watches: set[asyncio.Task[None]] = set()
+        self._watch(self._tell_exit())
+
+    def await_listening(self) -> None:
+        """Tells its port once it is known."""
+        self._watch(self._tell_listening())
+
+    def probe(self, make_prober: Callable[[], Prober], timeout_s: float) -> None:
+        self._watch(self._tell_probe(make_prober, timeout_s))
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def let_go(self) -> None:
+        """Ends the watching; a process that still lives is left as it is."""
+        for task in self._watches:
+            task.cancel()
+        # The descriptor may be closed only after nothing waits on it: its number is soon another file's.
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        if self._prober:
+            await self._prober.close()
+        self._process.close()
+
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._watches.add(task)
+        task.add_done_callback(self._watches.discard)
+
+    async def _tell_exit(self) -> None:
+        code = await self._process.wait()
+        self._tell(events.Exited(self._launch, describe_exit(code, self._folder.last_log_line())))
+
+    async def _tell_listening(self) -> None:
+        while not (port := self._folder.read_port()):
+            await asyncio.sleep(_READY_POLL_S)
+        self._tell(events.Listening(self._launch, port))
+
+    async def _tell_probe(self, make_prober: Callable[[], Prober], timeout_s: float) -> None:
+        try:
+            self._prober = self._prober or make_prober()
+            self._tell(events.ProbeOk(self._launch, await self._prober.probe(timeout_s)))
+        except CanaryError as error:
+            self._tell(events.ProbeFailed(self._launch, str(error)))
+        except Exception as error:  # a probe without an answer would be the last one
+            log.exception("a probe of process %d broke", self.identity.pid)
+            self._tell(events.ProbeFailed(self._launch, f"the probe itself broke: {error}"))

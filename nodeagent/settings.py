@@ -1,0 +1,60 @@
+"""What the node agent can be told."""
+
+import socket
+from ipaddress import ip_address
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from modelyard.config import Address, ProgramSettings, program_config
+from nodeagent.devices.cpu import parse_cores
+from nodeagent.replica_machine import Limits
+
+
+def _check_ip(text: str) -> str:
+    return str(ip_address(text))
+
+
+def _check_cores(text: str) -> str:
+    parse_cores(text)
+    return text
+
+
+class AgentSettings(ProgramSettings):
+    """Runs the replicas of one host: fetches their files, starts, probes, restarts and drains their servers."""
+
+    program = "agent"
+    model_config = program_config("agent")
+
+    controller: Address = Field("127.0.0.1:8010", description="where the controller listens")
+    node: str = Field(default_factory=socket.gethostname, min_length=1, description="this node's name in the yard")
+    address: Annotated[str, AfterValidator(_check_ip)] | None = Field(
+        None, description="IP at which routers reach replicas; default: this host's, as the controller sees it"
+    )
+    cores: Annotated[str, AfterValidator(_check_cores)] | None = Field(
+        None, description="CPU cores offered to replicas, as in 0-3,6; default: all that this process may use"
+    )
+    memory_bytes: int | None = Field(None, gt=0, description="memory offered to replicas; default: all of the host's")
+    replicas_per_core: int = Field(1, ge=1, description="how many replicas may be pinned to one core")
+    on_stop: Literal["stop", "keep"] = Field(
+        "stop", description="at the end: stop drains and stops the replicas, keep leaves them for the next agent"
+    )
+    max_message_bytes: int = Field(256 << 20, gt=0, lt=1 << 31, description="largest request and reply of a replica")
+    max_concurrent_requests: int = Field(128, ge=1, description="requests that a replica takes at once")
+    cache_limit_bytes: int = Field(
+        20 << 30, ge=0, description="model files that no replica uses are removed beyond this size of the cache"
+    )
+    log_limit_bytes: int = Field(4 << 20, gt=0, description="size of a replica's log; the one before it is kept")
+    start_timeout_s: float = Field(300.0, gt=0, description="time for a replica from its start to its first answer")
+    probe_interval_s: float = Field(2.0, gt=0, description="pause between two probes of a replica")
+    probe_timeout_s: float = Field(5.0, gt=0, description="time for the answer to a probe")
+    drain_timeout_s: float = Field(30.0, ge=0, description="time for a replica to finish what it began")
+
+    def replica_limits(self) -> Limits:
+        return Limits(
+            start_timeout_s=self.start_timeout_s,
+            probe_interval_s=self.probe_interval_s,
+            probe_timeout_s=self.probe_timeout_s,
+            # The server keeps to its own limit: the kill is for one that does not.
+            drain_timeout_s=self.drain_timeout_s + 5.0,
+        )

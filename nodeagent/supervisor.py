@@ -1,0 +1,133 @@
+"""All replicas of a node: makes what runs here what the controller wants."""
+
+import asyncio
+import logging
+from functools import partial
+
+from modelyard.errors import InvalidArgumentError
+from modelyard.v1 import agent_pb2
+from nodeagent import replica_events as events
+from nodeagent import server_process
+from nodeagent.replica_actor import ReplicaActor, Workshop
+from nodeagent.replica_folder import ReplicaFolder
+from nodeagent.replica_spec import ReplicaSpec, parse_spec
+
+log = logging.getLogger(__name__)
+
+# After a defect of the agent itself: long enough that it cannot become a hot loop.
+_AFTER_DEFECT_S = 5.0
+
+
+class Supervisor:
+    def __init__(self, workshop: Workshop) -> None:
+        self.workshop = workshop
+        # Set whenever `observed` may tell something new; whoever reports clears it.
+        self.changed = asyncio.Event()
+        self._desired: dict[str, ReplicaSpec] = {}
+        self._generation = 0
+        self._actors: dict[str, ReplicaActor] = {}
+        self._runs: set[asyncio.Task[None]] = set()
+        self._leaving = False
+
+    def set_desired(self, desired: agent_pb2.DesiredState) -> None:
+        """What is not in it is drained and stopped; what is in it and not here is started."""
+        if self._leaving:
+            return
+        self._desired = {spec.replica_id: spec for spec in _parse_specs(desired)}
+        self._generation = desired.generation
+        self.changed.set()
+        self._converge()
+
+    def observed(self) -> agent_pb2.ObservedState:
+        replicas = [actor.observed() for actor in self._actors.values()]
+        return agent_pb2.ObservedState(generation=self._generation, replicas=replicas)
+
+    async def adopt(self) -> None:
+        """Takes over what an earlier agent left running, and knows how it does when this returns.
+
+        Processes that nothing is known of are ended, and what is left of ended ones is removed.
+        """
+        self.workshop.replicas.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.workshop.replicas.iterdir()):
+            self._adopt_or_clean(ReplicaFolder(path))
+        await _end_strays(str(self.workshop.replicas), {actor.observed().pid for actor in self._actors.values()})
+        probes = [asyncio.ensure_future(actor.probed.wait()) for actor in self._actors.values()]
+        if probes:
+            _, late = await asyncio.wait(probes, timeout=self.workshop.limits.probe_timeout_s + 1.0)
+            for probe in late:
+                probe.cancel()
+
+    async def stop_all(self) -> None:
+        """Drains and stops every replica; returns when none is left."""
+        self._leaving, self._desired = True, {}
+        self._converge()
+        while self._runs:
+            await asyncio.wait(self._runs)
+
+    async def leave_all(self) -> None:
+        """Lets go of every replica; their processes go on, for the next agent to adopt."""
+        self._leaving = True
+        for run in self._runs:
+            run.cancel()
+        await asyncio.gather(*self._runs, return_exceptions=True)
+
+    def _adopt_or_clean(self, folder: ReplicaFolder) -> None:
+        record = folder.load()
+        process = server_process.adopt(record.process, folder) if record else None
+        if not record or not process or record.spec.replica_id != folder.path.name:
+            folder.remove()
+            return
+        log.info("replica %s: adopting process %d", record.spec.replica_id, record.process.pid)
+        self._desired[record.spec.replica_id] = record.spec
+        self._add(record.spec).adopt(record, process)
+
+    def _converge(self) -> None:
+        for replica_id, actor in self._actors.items():
+            if self._desired.get(replica_id) != actor.spec:
+                # Where it is wanted otherwise, it is started anew after the old one has gone.
+                actor.tell(events.Unwanted())
+        for replica_id, spec in self._desired.items():
+            if replica_id not in self._actors:
+                self._add(spec).tell(events.Wanted())
+
+    def _add(self, spec: ReplicaSpec) -> ReplicaActor:
+        actor = ReplicaActor(spec, self.workshop, on_change=self.changed.set, files_in_use=self._files_in_use)
+        self._actors[spec.replica_id] = actor
+        run = asyncio.create_task(actor.run())
+        self._runs.add(run)
+        run.add_done_callback(partial(self._on_gone, spec.replica_id))
+        return actor
+
+    def _on_gone(self, replica_id: str, run: "asyncio.Task[None]") -> None:
+        self._runs.discard(run)
+        del self._actors[replica_id]
+        self.changed.set()
+        if run.cancelled():
+            return
+        self.workshop.cache.evict(self._files_in_use())
+        if error := run.exception():
+            log.critical("replica %s: defect of the agent", replica_id, exc_info=error)
+            asyncio.get_running_loop().call_later(_AFTER_DEFECT_S, self._converge)
+        else:
+            self._converge()
+
+    def _files_in_use(self) -> set[str]:
+        return {actor.spec.sha256 for actor in self._actors.values()}
+
+
+def _parse_specs(desired: agent_pb2.DesiredState) -> list[ReplicaSpec]:
+    specs = []
+    for replica in desired.replicas:
+        try:
+            specs.append(parse_spec(replica))
+        except InvalidArgumentError as error:
+            log.error("the controller wants what cannot be: %s", error.message)
+    return specs
+
+
+async def _end_strays(replicas: str, adopted: set[int]) -> None:
+    """Processes of replicas whose record is gone or cannot be read: nobody will ever ask for them."""
+    # A server leads its session, so that what it started itself is known by it.
+    for identity in await asyncio.to_thread(server_process.find_marked, replicas, adopted):
+        log.warning("ending process %d: a replica of an earlier agent that left no record", identity.pid)
+        await identity.stop(grace_s=0.0)

@@ -1,0 +1,38 @@
+"""A real agent with real model servers, and a controller that the test plays."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nodeagent.server_process import find_marked
+from tests.harness.programs import Program
+from tests.integration.nodeagent.stand_in import StandInController
+
+StartAgent = Callable[..., Program]
+
+
+@pytest.fixture
+def controller() -> Iterator[StandInController]:
+    stand_in = StandInController()
+    yield stand_in
+    stand_in.stop()
+
+
+@pytest.fixture
+def start_agent(controller: StandInController, tmp_path: Path) -> Iterator[StartAgent]:
+    """Starts `python -m nodeagent` on the test's data folder, with the flags given."""
+    agents: list[Program] = []
+
+    def start(*flags: str) -> Program:
+        arguments = ["--controller", controller.address, "--node", "n1", "--data", str(tmp_path / "data"), *flags]
+        agents.append(Program("nodeagent", arguments, tmp_path / "agent.log"))
+        agents[-1].start()
+        return agents[-1]
+
+    yield start
+    for agent in agents:
+        agent.kill()
+    for identity in find_marked(str(tmp_path / "data" / "replicas")):
+        psutil.Process(identity.pid).kill()

@@ -1,0 +1,111 @@
+"""Which answers of a server count as alive."""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from nodeagent.canary import CanaryError, Prober
+from nodeagent.replica_spec import ReplicaSpec, TensorSpec
+
+SPEC = ReplicaSpec("r1", "scale", 1, "MODEL_FORMAT_ONNX", "ab" * 32, 10, (TensorSpec("x", "FP32", (-1, 4)),), (), 1, 0)
+
+
+class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """Answers every inference, or with `failure`; counts its answers as a model server does."""
+
+    def __init__(self) -> None:
+        self.failure: grpc.StatusCode | None = None
+        self.ready = True
+        self.inferences = 0
+        self.answers = 0
+        self.port = 0
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        self.inferences += 1
+        if self.failure:
+            await context.abort(self.failure, "because the test says so")
+        self.answers += 1
+        return service_pb2.ModelInferResponse()
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:
+        return service_pb2.ModelReadyResponse(ready=self.ready)
+
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:
+        response = service_pb2.ModelStatisticsResponse()
+        response.model_stats.add().inference_stats.success.count = self.answers
+        return response
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    servicer, running = Server(), aio.server()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, running)
+    servicer.port = running.add_insecure_port("127.0.0.1:0")
+    await running.start()
+    yield servicer
+    await running.stop(None)
+
+
+@pytest.fixture
+async def prober(server: Server) -> AsyncIterator[Prober]:
+    prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20)
+    yield prober
+    await prober.close()
+
+
+async def test_an_idle_server_is_asked_for_an_inference_each_time(server: Server, prober: Prober) -> None:
+    for _ in range(4):
+        assert 0 < await prober.probe(10.0) < 10.0
+    assert server.inferences == 4
+
+
+async def test_a_server_that_answers_others_is_left_alone(server: Server, prober: Prober) -> None:
+    await prober.probe(10.0)
+    await prober.probe(10.0)
+    before = server.inferences
+    for _ in range(3):
+        server.answers += 5
+        await prober.probe(10.0)
+    assert server.inferences == before
+    await prober.probe(10.0)
+    assert server.inferences == before + 1
+
+
+async def test_a_busy_server_is_alive(server: Server, prober: Prober) -> None:
+    server.failure = grpc.StatusCode.RESOURCE_EXHAUSTED
+    await prober.probe(10.0)
+
+
+@pytest.mark.parametrize("refusal", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL])
+async def test_a_model_that_refuses_zeros_is_asked_for_readiness_and_that_is_told_once(
+    server: Server, prober: Prober, refusal: grpc.StatusCode, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.failure = refusal
+    with caplog.at_level(logging.WARNING):
+        await prober.probe(10.0)
+        await prober.probe(10.0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "r1: scale@1 refuses an inference of zeros, so its probes ask for readiness only: because the test says so"
+    ]
+    server.ready = False
+    with pytest.raises(CanaryError, match=r"not ready.*because the test says so"):
+        await prober.probe(10.0)
+
+
+async def test_a_model_that_answered_before_may_not_begin_to_fail(server: Server, prober: Prober) -> None:
+    await prober.probe(10.0)
+    server.failure = grpc.StatusCode.INTERNAL
+    with pytest.raises(CanaryError, match="canary inference: INTERNAL: because the test says so"):
+        await prober.probe(10.0)
+
+
+async def test_a_server_that_is_not_there_fails_the_probe(server: Server) -> None:
+    prober = Prober(SPEC, "127.0.0.1", 1, 1 << 20)
+    with pytest.raises(CanaryError, match="UNAVAILABLE"):
+        await prober.probe(10.0)
+    await prober.close()

@@ -1,0 +1,49 @@
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import FailedPreconditionError
+from nodeagent.replica_spec import ReplicaSpec
+from nodeagent.runtimes.base import choose_runtime
+from nodeagent.runtimes.builtin import BuiltinRuntime
+
+SPEC = ReplicaSpec("r1", "resnet", 3, "MODEL_FORMAT_ONNX", "ab" * 32, 10, (), (0, 1), 2, 0)
+BUILTIN = BuiltinRuntime(max_message_bytes=1 << 20, max_concurrent_requests=64, drain_timeout_s=30.0)
+
+
+@dataclass(frozen=True)
+class Refusing(BuiltinRuntime):
+    name: str = "other"
+
+    def why_not(self, spec: ReplicaSpec) -> str:
+        return "it needs a GPU"
+
+
+def test_the_first_that_can_is_chosen() -> None:
+    assert choose_runtime([Refusing(1, 1, 1.0), BUILTIN], SPEC) is BUILTIN
+
+
+def test_where_none_can_each_says_why() -> None:
+    plan = replace(SPEC, format="MODEL_FORMAT_TENSORRT_PLAN")
+    with pytest.raises(FailedPreconditionError) as raised:
+        choose_runtime([Refusing(1, 1, 1.0), BUILTIN], plan)
+    assert raised.value.message == (
+        "nothing on this node can serve resnet@3: other: it needs a GPU; "
+        "built-in: it serves ONNX files, not TENSORRT_PLAN"
+    )
+
+
+def test_a_node_without_onnxruntime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "install modelyard[agent]" in BUILTIN.why_not(SPEC)
+
+
+def test_threads_are_set_by_flag_and_by_environment_together() -> None:
+    command = BUILTIN.command(SPEC, Path("/cache/file"), "127.0.0.1", 7)
+    assert command[:3] == [sys.executable, "-m", "nodeagent.modelserver"]
+    flags = dict(zip(command[3::2], command[4::2], strict=True))
+    assert flags["--threads"] == BUILTIN.environment(SPEC)["OMP_NUM_THREADS"] == "2"
+    assert (flags["--model"], flags["--version"], flags["--file"]) == ("resnet", "3", "/cache/file")
+    assert (flags["--host"], flags["--port"], flags["--ready-fd"]) == ("127.0.0.1", "0", "7")
