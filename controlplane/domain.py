@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from modelyard import resource_names
@@ -178,6 +178,9 @@ class Node:
     last_seen: datetime | None = None
     observed: Mapping[str, ObservedReplica] = field(default_factory=dict)
     observed_generation: int = 0
+    # The newest desired set made for it, and the replica-ids in that; 0: none since the controller started.
+    desired_generation: int = 0
+    desired: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -238,6 +241,36 @@ class StoredState:
     # Numbers replicas: each is given away once.
     next_replica_number: int
     route_table: RouteTable
+
+
+@dataclass(frozen=True)
+class DesiredReplica:
+    """What a node is told of a replica that should run on it."""
+
+    replica_id: str
+    version: Version
+    allocation: Allocation
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long silence is not yet loss."""
+
+    node_lost_after: timedelta
+    router_lost_after: timedelta
+    # After the controller's own start nobody is lost, and nothing is stopped: they may not have reconnected yet.
+    startup_grace: timedelta
+
+
+@dataclass(frozen=True)
+class ClusterSnapshot:
+    """All that a decision may depend on: what was stored, and what nodes and routers said since `started_at`."""
+
+    stored: StoredState
+    nodes: Mapping[str, Node]
+    routers: Mapping[str, RouterView]
+    started_at: datetime
+    timeouts: Timeouts
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+"""Why a replica cannot be on a node: named filters, each with a sentence a person can act on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controlplane.domain import Node
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one replica needs."""
+
+    cores: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is left of a node beside every replica that is not gone yet."""
+
+    node: Node
+    # Replicas pinned to each of the node's cores.
+    used_slots: Mapping[int, int]
+    reserved_bytes: int
+
+    @property
+    def free_cores(self) -> tuple[int, ...]:
+        """The cores that can take one more replica, those with the fewest first."""
+        limit = self.node.replicas_per_core
+        return tuple(sorted((c for c, used in self.used_slots.items() if used < limit), key=self._by_use))
+
+    def _by_use(self, core: int) -> tuple[int, int]:
+        return self.used_slots[core], core
+
+    @property
+    def free_core_slots(self) -> int:
+        return sum(max(0, self.node.replicas_per_core - used) for used in self.used_slots.values())
+
+    @property
+    def free_bytes(self) -> int:
+        return max(0, self.node.memory_bytes - self.reserved_bytes)
+
+
+@dataclass(frozen=True)
+class Filter:
+    name: str
+    # Empty: the node passes.
+    why_not: Callable[[Room, Demand], str]
+
+
+def _connected(room: Room, demand: Demand) -> str:
+    return "" if room.node.connected else "its agent is not connected; start it there with `modelyard agent`"
+
+
+def _cores(room: Room, demand: Demand) -> str:
+    cores = len(room.node.cores)
+    if cores < demand.cores:
+        return f"needs {plural(demand.cores, 'core')}, it offers {cores}; lower --threads or add a larger host"
+    free = len(room.free_cores)
+    if free < demand.cores:
+        need = f"needs {plural(demand.cores, 'core')}, {free} of {cores} {'is' if free == 1 else 'are'} free"
+        return f"{need}; lower --threads, stop something or add a host"
+    return ""
+
+
+def _memory(room: Room, demand: Demand) -> str:
+    total, free = room.node.memory_bytes, room.free_bytes
+    need = f"needs {format_bytes(demand.memory_bytes)} of memory"
+    if total < demand.memory_bytes:
+        return f"{need}, it offers {format_bytes(total)}; lower --memory or add a larger host"
+    if free < demand.memory_bytes:
+        left = f"{format_bytes(free)} of {format_bytes(total)} is free"
+        return f"{need}, {left}; lower --memory, stop something or add a host"
+    return ""
+
+
+FILTERS = (Filter("connected", _connected), Filter("cores", _cores), Filter("memory", _memory))
+
+
+def explain_refusal(room: Room, demand: Demand) -> str:
+    """The first filter's reason, with the node's name; empty where the replica fits."""
+    for filter_ in FILTERS:
+        if reason := filter_.why_not(room, demand):
+            return f"node {room.node.name}: {reason}"
+    return ""
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def format_bytes(size: int) -> str:
+    """In binary units, rounded: "1.5 GiB"."""
+    value, units = float(size), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.4g} {units[0]}"

@@ -1,0 +1,122 @@
+"""Which replicas come, which leave, and how far each that leaves has got."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from controlplane.domain import ClusterSnapshot, DeploymentKey, Plan, Replica, StoredState, Wish
+from controlplane.policy import departures, rollout
+from controlplane.policy.filters import plural
+from controlplane.policy.observations import Observations, is_node_lost
+from controlplane.policy.placement import Ledger, NoPlace, Place, choose_place, compute_demand
+
+
+@dataclass(frozen=True)
+class LifecyclePlan:
+    plan: Plan
+    # How many replicas of a deployment have no place, and why, in a sentence.
+    no_place: Mapping[DeploymentKey, str] = field(default_factory=dict)
+
+
+def compute_plan(snapshot: ClusterSnapshot, now: datetime) -> LifecyclePlan:
+    """One step towards what is wished; a plan that was applied and obeyed leads to an empty one."""
+    stored = snapshot.stored
+    gone = {
+        replica.replica_id
+        for replica in stored.replicas.values()
+        if is_node_lost(snapshot, replica.node, now) or departures.is_gone(snapshot, replica)
+    }
+    kept = [stored.replicas[name] for name in sorted(stored.replicas) if name not in gone]
+    stopped = [replace(r, wish=Wish.STOP) for r in kept if departures.may_stop(snapshot, r, now)]
+    draft = _Draft(snapshot, kept)
+    for key in sorted(stored.deployments):
+        draft.roll_out(key)
+    draft.retire_undeployed()
+    plan = Plan(tuple(draft.created), (*stopped, *draft.retired), tuple(sorted(gone)))
+    return LifecyclePlan(plan, draft.no_place)
+
+
+class _Draft:
+    """The plan while it is made: what one deployment is given, the next no longer finds free."""
+
+    def __init__(self, snapshot: ClusterSnapshot, kept: list[Replica]) -> None:
+        self._stored = snapshot.stored
+        self._nodes = snapshot.nodes
+        self._served = rollout.find_served_versions(snapshot.stored.route_table)
+        self._observations = Observations(snapshot)
+        self._ledger = Ledger(snapshot.nodes.values(), kept)
+        self._running: dict[DeploymentKey, list[Replica]] = defaultdict(list)
+        for replica in kept:
+            if replica.wish is Wish.RUN:
+                self._running[replica.deployment].append(replica)
+        self._present = {replica.replica_id for replica in kept}
+        self._succeeded = {replica.takes_over for replica in kept if replica.takes_over}
+        self.created: list[Replica] = []
+        self.retired: list[Replica] = []
+        self.no_place: dict[DeploymentKey, str] = {}
+
+    def roll_out(self, key: DeploymentKey) -> None:
+        alias = self._stored.aliases.get(key)
+        if alias is None:
+            return  # the registry refuses to delete the alias of a deployment: nothing to decide by
+        deployment = self._stored.deployments[key]
+        version = self._stored.versions[(key.model, alias.version)]
+        target = rollout.Target(deployment, version, compute_demand(deployment, version))
+        running = sorted(self._running[key], key=replica_number)
+        new = [replica for replica in running if rollout.is_current(replica, target, self._nodes)]
+        old = [replica for replica in running if not rollout.is_current(replica, target, self._nodes)]
+        for placed in range(missing := max(0, deployment.replicas - len(new))):
+            if not self._create(target, old, missing - placed):
+                break
+        served, is_stuck = self._served.get(key, 0), key in self.no_place
+        leaving = rollout.choose_leaving(deployment.replicas, new, old, served, self._observations, is_stuck=is_stuck)
+        self.retired += [replace(replica, wish=Wish.RETIRE) for replica in leaving]
+
+    def _create(self, target: rollout.Target, old: list[Replica], missing: int) -> bool:
+        place = choose_place(target.demand, self._ledger, [r for r in old if self._can_hand_over(r)])
+        if isinstance(place, NoPlace):
+            have = "has" if missing == 1 else "have"
+            kind = "new replica" if old else "replica"
+            share = f"{missing} of {plural(target.deployment.replicas, kind)} {have} no place"
+            self.no_place[target.deployment.key] = f"{share}: {place.reason}"
+            return False
+        replica = self._place(target, place)
+        self._ledger.add(replica)
+        self._succeeded.add(place.takes_over)
+        self.created.append(replica)
+        return True
+
+    def _can_hand_over(self, replica: Replica) -> bool:
+        """One successor at a time, and only of one that shares with nobody itself: else a core is given away twice."""
+        return replica.replica_id not in self._succeeded and replica.takes_over not in self._present
+
+    def _place(self, target: rollout.Target, place: Place) -> Replica:
+        number = self._stored.next_replica_number + len(self.created)
+        deployment, version = target.deployment, target.version.number
+        return Replica(
+            replica_id=f"{deployment.model}-{deployment.alias}-v{version}-{number}",
+            model=deployment.model,
+            version=version,
+            alias=deployment.alias,
+            node=place.node,
+            allocation=place.allocation,
+            takes_over=place.takes_over,
+        )
+
+    def retire_undeployed(self) -> None:
+        for key in sorted(self._running.keys() - self._stored.deployments.keys()):
+            self.retired += [replace(replica, wish=Wish.RETIRE) for replica in self._running[key]]
+
+
+def replica_number(replica: Replica) -> int:
+    """The number that its id ends with: replicas with a greater one are newer."""
+    return int(replica.replica_id.rpartition("-")[2])
+
+
+def compute_state_after(stored: StoredState, plan: Plan) -> StoredState:
+    """`stored` with `plan` carried out; the revision stays, since only the store gives a new one."""
+    changed = {replica.replica_id: replica for replica in (*plan.create, *plan.update)}
+    kept = {name: replica for name, replica in stored.replicas.items() if name not in plan.delete}
+    number = stored.next_replica_number + len(plan.create)
+    return replace(stored, replicas={**kept, **changed}, next_replica_number=number)

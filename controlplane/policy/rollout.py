@@ -1,0 +1,84 @@
+"""How one deployment moves to another version: the old one serves until enough of the new one is ready."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controlplane.domain import Deployment, DeploymentKey, Node, Replica, RouteTable, Version
+from controlplane.policy.filters import Demand
+from controlplane.policy.observations import Observations
+
+
+@dataclass(frozen=True)
+class Target:
+    """What every replica of a deployment should be."""
+
+    deployment: Deployment
+    version: Version
+    demand: Demand
+
+
+def is_current(replica: Replica, target: Target, nodes: Mapping[str, Node]) -> bool:
+    """True for a replica of the target version, with the allocation wished, on cores that its node still offers."""
+    allocation, demand = replica.allocation, target.demand
+    node = nodes.get(replica.node)
+    return (
+        replica.version == target.version.number
+        and (allocation.threads, allocation.memory_bytes) == (demand.cores, demand.memory_bytes)
+        and (node is None or set(allocation.cores) <= set(node.cores))
+    )
+
+
+def find_served_versions(table: RouteTable) -> dict[DeploymentKey, int]:
+    """The version of each deployment that its alias is routed to, of those that replicas of their own serve."""
+    served = {}
+    for route in table.routes:
+        model, _, alias = route.key.partition("@")
+        if alias and route.pool == pool_name(key := DeploymentKey(model, alias), route.version):
+            served[key] = route.version
+    return served
+
+
+def pool_name(key: DeploymentKey, version: int) -> str:
+    return f"{key.model}/{key.alias}@{version}"
+
+
+def choose_leaving(
+    wanted: int,
+    new: Sequence[Replica],
+    old: Sequence[Replica],
+    served_version: int,
+    observations: Observations,
+    *,
+    is_stuck: bool,
+) -> list[Replica]:
+    """Which replicas of a deployment retire now. `new` are as it wishes, `old` are not, both oldest first.
+
+    Surplus ones that are not ready leave first, then the newest.
+    `is_stuck`: some of the new ones have no place, so that waiting for all of them could be for ever.
+    """
+    by_worth = sorted(new, key=observations.is_ready, reverse=True)  # stable: the oldest first among equals
+    surplus = by_worth[wanted:]
+    ready = [replica for replica in by_worth[:wanted] if observations.is_ready(replica)]
+    ready_old = [replica for replica in old if observations.is_ready(replica)]
+    enough = len(ready) >= wanted
+    best_there_can_be = is_stuck and 0 < len(ready) == len(new) and len(ready) >= len(ready_old)
+    if enough or best_there_can_be:
+        return [*surplus, *old]
+    return [*surplus, *_choose_abandoned(old, ready_old, served_version)]
+
+
+def _choose_abandoned(old: Sequence[Replica], ready_old: Sequence[Replica], served_version: int) -> Sequence[Replica]:
+    """Attempts that a later change overtook before they were finished, while an older version still serves."""
+    serving = next((replica for replica in ready_old if replica.version == served_version), None)
+    if serving is None:
+        return []
+    ready = {replica.replica_id for replica in ready_old}
+    return [
+        replica
+        for replica in old
+        if replica.version != served_version or (replica.replica_id not in ready and _shape(replica) != _shape(serving))
+    ]
+
+
+def _shape(replica: Replica) -> tuple[int, int]:
+    return replica.allocation.threads, replica.allocation.memory_bytes

@@ -1,0 +1,118 @@
+"""How far each deployment is, in a state and a sentence."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from controlplane.domain import (
+    ClusterSnapshot,
+    Deployment,
+    DeploymentKey,
+    DeploymentState,
+    DeploymentStatus,
+    Replica,
+    ReplicaState,
+    RouteTable,
+    Wish,
+)
+from controlplane.policy.filters import plural
+from controlplane.policy.observations import Observations, is_starting
+from controlplane.policy.wording import deploy_command, find_trouble, list_states
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the status of one deployment depends on."""
+
+    deployment: Deployment
+    target: int
+    # The version that the alias is routed to; 0: nothing.
+    serving: int
+    running: Sequence[Replica]
+    observations: Observations
+    # Why some have no place, and whether that may pass by itself.
+    no_place: str
+    may_pass: bool
+
+    def count_ready(self, version: int) -> int:
+        """Those that said so to this controller: what was routed before its restart may be gone by now."""
+        running = (replica for replica in self.running if replica.version == version)
+        return sum(self.observations.is_ready(r) and self.observations.is_heard_of(r) for r in running)
+
+    @property
+    def is_done(self) -> bool:
+        wanted = self.deployment.replicas
+        served = self.serving == self.target or not wanted
+        return served and not self.no_place and self.count_ready(self.target) == wanted == len(self.running)
+
+
+def compute_statuses(
+    snapshot: ClusterSnapshot, table: RouteTable, no_place: Mapping[DeploymentKey, str], now: datetime
+) -> dict[DeploymentKey, DeploymentStatus]:
+    """`snapshot` with the plan carried out, the `table` made of it, and why replicas could not be placed."""
+    stored, observations = snapshot.stored, Observations(snapshot)
+    serving = {route.key: route.version for route in table.routes}
+    running: dict[DeploymentKey, list[Replica]] = defaultdict(list)
+    for replica in stored.replicas.values():
+        if replica.wish is Wish.RUN:
+            running[replica.deployment].append(replica)
+    may_pass = is_starting(snapshot, now) or any(r.wish is not Wish.RUN for r in stored.replicas.values())
+    statuses = {}
+    for key, deployment in stored.deployments.items():
+        alias = stored.aliases.get(key)
+        target, served = alias.version if alias else 0, serving.get(f"{key.model}@{key.alias}", 0)
+        reason = no_place.get(key, "")
+        statuses[key] = _compute_status(
+            _Facts(deployment, target, served, running[key], observations, reason, may_pass)
+        )
+    return statuses
+
+
+def _compute_status(facts: _Facts) -> DeploymentStatus:
+    ready = facts.count_ready(facts.serving)
+    return DeploymentStatus(_compute_state(facts), facts.target, facts.serving, ready, _compute_message(facts))
+
+
+def _compute_state(facts: _Facts) -> DeploymentState:
+    if facts.is_done:
+        return DeploymentState.READY
+    if _find_target_trouble(facts) or (facts.no_place and not facts.may_pass) or not facts.target:
+        return DeploymentState.DEGRADED
+    return DeploymentState.PROGRESSING if facts.serving else DeploymentState.PENDING
+
+
+def _compute_message(facts: _Facts) -> str:
+    deployment = facts.deployment
+    if not facts.target:
+        command = f"`modelyard alias set {deployment.model} {deployment.alias} 1`"
+        return f"the alias {deployment.alias} is gone; set it with {command}"
+    if facts.is_done and not deployment.replicas:
+        return f"no replicas are wanted; {deploy_command(deployment, 1)} serves it"
+    if facts.is_done:
+        return f"version {facts.target} is served by {plural(deployment.replicas, 'replica')}"
+    parts = [_describe_target(facts), facts.no_place, _describe_leaving(facts)]
+    return "; ".join(part for part in parts if part)
+
+
+def _describe_target(facts: _Facts) -> str:
+    wanted = plural(facts.deployment.replicas, "replica")
+    running = [replica for replica in facts.running if replica.version == facts.target]
+    heard_of = [facts.observations.sighting_of(r) for r in running if facts.observations.is_heard_of(r)]
+    states = list_states(seen for seen in heard_of if seen.state is not ReplicaState.READY)
+    if silent := len(running) - len(heard_of):
+        states.append(f"{silent} not heard of since the controller started")
+    trouble = find_trouble(heard_of)
+    counts = ", ".join([f"{facts.count_ready(facts.target)} of {wanted} ready", *states])
+    return f"version {facts.target}: {counts}" + (f": {trouble}" if trouble else "")
+
+
+def _describe_leaving(facts: _Facts) -> str:
+    if facts.serving in (0, facts.target):
+        return ""
+    lasting = _find_target_trouble(facts) or (facts.no_place and not facts.may_pass)
+    return f"version {facts.serving} {'goes on serving' if lasting else 'serves until then'}"
+
+
+def _find_target_trouble(facts: _Facts) -> str:
+    return find_trouble(facts.observations.sighting_of(r) for r in facts.running if r.version == facts.target)

@@ -1,0 +1,104 @@
+"""Which cores a replica gets, and what is said where there are none."""
+
+import pytest
+
+from controlplane.domain import Deployment, DeploymentState
+from controlplane.policy.filters import Demand, explain_refusal, format_bytes
+from controlplane.policy.placement import NO_NODE, compute_demand, compute_room
+from tests.unit.policy.simulation import GIB, SimulatedNode, SimulatedYard, make_version
+
+
+def deploy(yard: SimulatedYard, model: str, replicas: int, threads: int = 1, memory_bytes: int = 0) -> None:
+    yard.set_alias(model, 1)
+    yard.deploy(Deployment(model, "production", replicas, threads, memory_bytes))
+    yard.control()
+
+
+def test_first_fit_by_name_of_node_each_replica_on_cores_of_its_own() -> None:
+    yard = SimulatedYard(SimulatedNode("b", cores=4), SimulatedNode("a", cores=3))
+    deploy(yard, "resnet", replicas=3, threads=2)
+    places = [(replica.node, replica.allocation.cores) for replica in yard.running()]
+    assert places == [("a", (0, 1)), ("b", (0, 1)), ("b", (2, 3))]
+
+
+def test_shared_cores_are_filled_evenly() -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=2, replicas_per_core=2))
+    deploy(yard, "resnet", replicas=4)
+    assert [replica.allocation.cores for replica in yard.running()] == [(0,), (1,), (0,), (1,)]
+
+
+def test_memory_is_stated_or_estimated_from_the_file() -> None:
+    version = make_version("resnet", 1, size_bytes=100)
+    assert compute_demand(Deployment("resnet", "production"), version).memory_bytes == (256 << 20) + 300
+    assert compute_demand(Deployment("resnet", "production", memory_bytes=7), version).memory_bytes == 7
+
+
+def test_memory_that_is_given_away_is_not_given_again() -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=8, memory_bytes=4 * GIB))
+    deploy(yard, "resnet", replicas=3, memory_bytes=2 * GIB)
+    assert len(yard.running()) == 2
+    yard.now = yard.now.replace(year=2027)
+    assert yard.status().message == (
+        "version 1: 0 of 3 replicas ready, 2 pending; 1 of 3 replicas has no place: "
+        "node a: needs 2 GiB of memory, 0 bytes of 4 GiB is free; lower --memory, stop something or add a host"
+    )
+
+
+@pytest.mark.parametrize(
+    ("demand", "reason"),
+    [
+        (Demand(2, GIB), "node a: needs 2 cores, 1 of 4 is free; lower --threads, stop something or add a host"),
+        (Demand(5, GIB), "node a: needs 5 cores, it offers 4; lower --threads or add a larger host"),
+        (Demand(1, 99 * GIB), "node a: needs 99 GiB of memory, it offers 16 GiB; lower --memory or add a larger host"),
+        (Demand(1, GIB), ""),
+    ],
+)
+def test_a_refusal_says_what_to_do(demand: Demand, reason: str) -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=4))
+    deploy(yard, "resnet", replicas=3)
+    room = compute_room(yard.snapshot().nodes["a"], yard.running())
+    assert explain_refusal(room, demand) == reason
+
+
+def test_a_node_that_is_away_gets_nothing_new() -> None:
+    yard = SimulatedYard(SimulatedNode("a"), SimulatedNode("b"))
+    yard.control()
+    yard.nodes["a"].connected = False
+    deploy(yard, "resnet", replicas=1)
+    assert [replica.node for replica in yard.running()] == ["b"]
+
+
+def test_without_a_node_the_status_says_how_to_start_one() -> None:
+    yard = SimulatedYard()
+    deploy(yard, "resnet", replicas=2)
+    assert yard.status().state is DeploymentState.DEGRADED
+    assert yard.status().message == f"version 1: 0 of 2 replicas ready; 2 of 2 replicas have no place: {NO_NODE}"
+
+
+def test_what_leaves_still_holds_its_cores() -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=1))
+    deploy(yard, "resnet", replicas=1)
+    yard.settle()
+    yard.undeploy("resnet")
+    deploy(yard, "bert", replicas=1)
+    assert yard.running("bert") == []
+    assert yard.status("bert").state is DeploymentState.PENDING  # for what leaves will make room
+    yard.settle()
+    assert len(yard.running("bert")) == 1
+
+
+def test_a_replica_on_cores_that_its_node_no_longer_offers_is_replaced() -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=4))
+    deploy(yard, "other", replicas=2)
+    deploy(yard, "resnet", replicas=1)
+    assert yard.running()[0].allocation.cores == (2,)
+    yard.undeploy("other")
+    yard.settle()
+    yard.nodes["a"].cores = 2
+    yard.settle()
+    assert yard.running()[0].allocation.cores == (0,)
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 bytes"), (1536, "1.5 KiB"), (GIB, "1 GiB"), (5 << 50, "5120 TiB")])
+def test_sizes_are_told_in_binary_units(size: int, text: str) -> None:
+    assert format_bytes(size) == text
