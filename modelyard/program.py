@@ -6,12 +6,30 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from modelyard.config import ProgramSettings
-from modelyard.logs import configure_logging
+from modelyard.logs import LogFormat, configure_logging
 
 
-def announce_ready(settings: ProgramSettings, **facts: object) -> None:
+class RunSettings(Protocol):
+    """What is needed of a program's settings to run it; `ProgramSettings` has it all.
+
+    Spelled out, so that a program that must start fast need not import pydantic.
+    """
+
+    @property
+    def program(self) -> str: ...
+    @property
+    def log_level(self) -> str: ...
+    @property
+    def log_format(self) -> LogFormat: ...
+    @property
+    def ready_fd(self) -> int | None: ...
+    @property
+    def parent_fd(self) -> int | None: ...
+
+
+def announce_ready(settings: RunSettings, **facts: object) -> None:
     """Writes one JSON line with `facts` (such as the address that was bound) for whoever started this program."""
     if settings.ready_fd is None:
         return
@@ -20,7 +38,7 @@ def announce_ready(settings: ProgramSettings, **facts: object) -> None:
         pipe.write(line)
 
 
-def run_program(settings: ProgramSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def run_program(settings: RunSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Runs `main(stop)` until it returns. `stop` is set by SIGTERM, SIGINT, and the end of the parent.
 
     A second signal while it stops ends the process at once, with the status a shell expects.
@@ -29,7 +47,7 @@ def run_program(settings: ProgramSettings, main: Callable[[asyncio.Event], Await
     asyncio.run(_run(settings, main))
 
 
-async def _run(settings: ProgramSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+async def _run(settings: RunSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -1,0 +1,1 @@
+"""Loops that make what is so into what is wished."""

@@ -1,0 +1,89 @@
+"""DeploymentService: what is to be served."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from controlplane.clock import Clock
+from controlplane.domain import Deployment, DeploymentKey
+from controlplane.reconcilers.reconciler import Reconciler
+from controlplane.registry.store import StateStore
+from controlplane.servicers.cluster_converters import deployment_to_proto
+from modelyard.errors import InvalidArgumentError, NotFoundError
+from modelyard.resource_names import parse_deployment_name, parse_model_name
+from modelyard.v1 import deployments_pb2 as pb
+from modelyard.v1 import deployments_pb2_grpc, resources_pb2
+
+# Fields that can be set, with the least and the largest value of those that are numbers.
+_RANGES = {"replicas": (0, 1000), "threads": (1, 1024), "memory_bytes": (0, 2**62)}
+_FIELDS = (*_RANGES, "no_retries")
+
+
+class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
+    def __init__(self, store: StateStore, reconciler: Reconciler, clock: Clock) -> None:
+        self._store = store
+        self._reconciler = reconciler
+        self._clock = clock
+        # Reading, changing some fields and writing is one step: two callers must not undo each other's.
+        self._writing = asyncio.Lock()
+
+    async def UpdateDeployment(self, request: pb.UpdateDeploymentRequest, context: Any) -> pb.UpdateDeploymentResponse:
+        key = DeploymentKey(*parse_deployment_name(request.deployment.name))
+        changes = _parse_changes(request)
+        async with self._writing:
+            current = await self._find(key, request.allow_missing)
+            await asyncio.to_thread(self._store.put_deployment, replace(current, **changes), self._clock())
+        return pb.UpdateDeploymentResponse(deployment=await self._describe(key))
+
+    async def _find(self, key: DeploymentKey, allow_missing: bool) -> Deployment:
+        try:
+            return await asyncio.to_thread(self._store.get_deployment, key)
+        except NotFoundError:
+            if not allow_missing:
+                raise
+            return Deployment(key.model, key.alias)
+
+    async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Any) -> pb.GetDeploymentResponse:
+        key = DeploymentKey(*parse_deployment_name(request.name))
+        return pb.GetDeploymentResponse(deployment=await self._describe(key))
+
+    async def _describe(self, key: DeploymentKey) -> resources_pb2.Deployment:
+        decision = await self._reconciler.read()
+        deployment = decision.after.stored.deployments.get(key)
+        if deployment is None:
+            # The store knows which names are near; where it was made just now, this call fails like an earlier one.
+            await asyncio.to_thread(self._store.get_deployment, key)
+            raise NotFoundError(f"there is no deployment of {key.model!r} by its alias {key.alias!r}")
+        return deployment_to_proto(deployment, decision.statuses[key])
+
+    async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Any) -> pb.ListDeploymentsResponse:
+        model = parse_model_name(request.parent) if request.parent else ""
+        decision = await self._reconciler.read()
+        stored = decision.after.stored.deployments
+        listed = [
+            deployment_to_proto(stored[key], decision.statuses[key])
+            for key in sorted(stored)
+            if model in ("", key.model)
+        ]
+        return pb.ListDeploymentsResponse(deployments=listed)
+
+    async def DeleteDeployment(self, request: pb.DeleteDeploymentRequest, context: Any) -> pb.DeleteDeploymentResponse:
+        key = DeploymentKey(*parse_deployment_name(request.name))
+        async with self._writing:
+            await asyncio.to_thread(self._store.delete_deployment, key, self._clock())
+        self._reconciler.wake()
+        return pb.DeleteDeploymentResponse()
+
+
+def _parse_changes(request: pb.UpdateDeploymentRequest) -> dict[str, Any]:
+    """Which fields to set to what. Raises InvalidArgumentError."""
+    paths = list(request.update_mask.paths) or [name for name in _FIELDS if getattr(request.deployment, name)]
+    unknown = sorted(set(paths) - set(_FIELDS))
+    if unknown:
+        raise InvalidArgumentError(f"update_mask names {', '.join(unknown)}: it may name {', '.join(_FIELDS)}")
+    changes = {name: getattr(request.deployment, name) for name in paths}
+    for name, value in changes.items():
+        least, largest = _RANGES.get(name, (value, value))
+        if not least <= value <= largest:
+            raise InvalidArgumentError(f"{name} is {value}: wanted {least} to {largest}")
+    return changes

@@ -1,0 +1,1 @@
+"""Who is connected: what nodes and routers said last, and what they are told."""

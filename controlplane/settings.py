@@ -1,0 +1,28 @@
+"""What the controller can be told."""
+
+from pydantic import Field
+
+from controlplane.registry.opening import MAX_MODEL_BYTES
+from modelyard.config import Address, ProgramSettings, program_config
+
+
+class ControllerSettings(ProgramSettings):
+    """Keeps the models, places their replicas on nodes, and tells routers what is served where."""
+
+    program = "controller"
+    model_config = program_config("controller")
+
+    listen: Address = Field("127.0.0.1:8010", description="address for agents, routers and people")
+    database_url: str = Field("", description="SQLAlchemy URL of the database; default: SQLite in --data")
+    artifacts_url: str = Field("", description="where model files are kept, a folder or fsspec URL; default: in --data")
+    max_model_bytes: int = Field(MAX_MODEL_BYTES, gt=0, description="the largest model file that can be registered")
+    max_message_bytes: int = Field(64 << 20, gt=0, description="the largest gRPC message, either way")
+    node_lost_after_s: float = Field(
+        30.0, ge=0, description="after so long without a word from a node its replicas are placed elsewhere"
+    )
+    router_lost_after_s: float = Field(
+        30.0, ge=0, description="for so long after its last word a router is taken to send requests by its last routes"
+    )
+    startup_grace_s: float = Field(
+        10.0, ge=0, description="for so long after the controller's start nobody is lost and nothing is stopped"
+    )

@@ -1,0 +1,24 @@
+"""A controller for each test: quick to call things lost, so that tests need not wait."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.controller.yard import ControllerUnderTest, Stubs
+
+
+@pytest.fixture
+async def controller(tmp_path: Path) -> AsyncIterator[ControllerUnderTest]:
+    under_test = ControllerUnderTest(
+        tmp_path, "--node-lost-after-s", "1.5", "--router-lost-after-s", "1", "--startup-grace-s", "0.5"
+    )
+    await under_test.start()
+    yield under_test
+    under_test.program.kill()
+
+
+@pytest.fixture
+async def yard(controller: ControllerUnderTest) -> AsyncIterator[Stubs]:
+    async with controller.connect() as stubs:
+        yield stubs
