@@ -110,7 +110,9 @@ class Yard:
 
     def _routers_are_current(self) -> bool:
         status = self.cluster.GetStatus(deployments_pb2.GetStatusRequest(), timeout=30)
-        return all(r.connected and r.applied_version == status.route_table_version for r in status.routers)
+        return bool(status.routers) and all(
+            r.connected and r.applied_version == status.route_table_version for r in status.routers
+        )
 
     def logs(self) -> str:
         programs = (self.controller, self.agent, self.router)
