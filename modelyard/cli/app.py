@@ -1,0 +1,39 @@
+"""All commands put together. What a command needs is imported when it runs, so that --help is quick."""
+
+import typer
+
+from modelyard.cli import cluster, deployments, infer, options, programs, register, registry, up
+from modelyard.cli.aliases import alias_app
+from modelyard.cli.errors import YardGroup
+
+_EPILOG = (
+    "Exit codes: 0 done; 1 the yard said no; 2 wrong command line; 3 no yard answers; "
+    "4 not in the time given; 130 interrupted."
+)
+
+
+def make_app() -> typer.Typer:
+    app = typer.Typer(
+        name="modelyard",
+        cls=YardGroup,
+        no_args_is_help=True,
+        help="Serve machine-learning models on your own hosts.",
+        epilog=_EPILOG,
+        rich_markup_mode=options.MARKUP_MODE,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    example = "Example: modelyard "
+    app.command(epilog=example + "up --data /srv/yard --listen 0.0.0.0:8001")(up.up)
+    programs.add_programs(app)
+    app.command(epilog=example + "register resnet resnet.onnx --metric top1=0.76 --param epochs=90")(register.register)
+    app.add_typer(alias_app, name="alias")
+    app.command(epilog=example + "deploy resnet --replicas 2 --threads 1 --memory 1GiB")(deployments.deploy)
+    app.command(epilog=example + "undeploy resnet --alias staging")(deployments.undeploy)
+    app.command(epilog=example + "infer resnet --alias staging --input x=@image.npy")(infer.infer)
+    app.command(epilog=example + "models --json")(registry.models)
+    app.command(epilog=example + "versions resnet")(registry.versions)
+    app.command(epilog=example + "replicas resnet")(cluster.replicas)
+    app.command(epilog=example + "nodes")(cluster.nodes)
+    app.command(epilog=example + "status --json")(cluster.status)
+    return app

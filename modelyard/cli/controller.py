@@ -1,0 +1,76 @@
+"""Calls to the controller, with its errors as Python exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import grpc
+
+_TIMEOUT_S = 30.0
+
+
+class Controller:
+    """The controller's three services: `controller.registry.GetModel(request)` raises modelyard.errors.
+
+    `timeout_s` is a keyword of every call: the deadline in seconds, 30 where it is not given.
+    """
+
+    def __init__(self, address: str) -> None:
+        import grpc
+
+        from modelyard._calls import CHANNEL_OPTIONS
+        from modelyard.v1 import deployments_pb2_grpc, registry_pb2_grpc
+
+        self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        self.registry = _Service(registry_pb2_grpc.RegistryServiceStub(self._channel), address)
+        self.deployments = _Service(deployments_pb2_grpc.DeploymentServiceStub(self._channel), address)
+        self.cluster = _Service(deployments_pb2_grpc.ClusterServiceStub(self._channel), address)
+
+    def __enter__(self) -> Controller:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._channel.close()
+
+
+class _Service:
+    def __init__(self, stub: Any, address: str) -> None:
+        self._stub = stub
+        self._address = address
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        import grpc
+
+        method = getattr(self._stub, name)
+
+        def call(request: Any, timeout_s: float | None = _TIMEOUT_S) -> Any:
+            try:
+                return method(request, timeout=timeout_s)
+            except grpc.RpcError as error:
+                raise _to_yard_error(error, self._address) from error
+
+        return call
+
+
+def _to_yard_error(error: grpc.RpcError, address: str) -> Exception:
+    from modelyard._calls import UnreachableError, to_yard_error
+
+    known = to_yard_error(error, address)
+    if isinstance(known, UnreachableError):
+        return UnreachableError(
+            f"no controller answers at {address}: start a yard with `modelyard up`, "
+            "or say where one runs with --controller HOST:PORT or MODELYARD_CONTROLLER"
+        )
+    return known
+
+
+def list_all(call: Callable[[str], tuple[list[Any], str]]) -> Iterator[Any]:
+    """Every item of a paged list: `call(page_token)` gives a page and the token of the next."""
+    token = ""
+    while True:
+        items, token = call(token)
+        yield from items
+        if not token:
+            return

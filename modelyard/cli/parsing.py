@@ -1,0 +1,42 @@
+"""Values of options that are more than a string or a number."""
+
+import re
+from collections.abc import Sequence
+
+import typer
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """`["a=1", "b=x=y"]` as a dictionary."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"{text!r}: wanted KEY=VALUE", param_hint=option)
+        if key in pairs:
+            raise typer.BadParameter(f"{key!r} is given twice", param_hint=option)
+        pairs[key] = value
+    return pairs
+
+
+def parse_metrics(option: str, texts: Sequence[str]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for key, value in parse_pairs(option, texts).items():
+        try:
+            metrics[key] = float(value)
+        except ValueError:
+            raise typer.BadParameter(f"{key}={value}: wanted a number", param_hint=option) from None
+    return metrics
+
+
+def parse_size(option: str, text: str) -> int:
+    """Bytes of "512MiB", "2G" (powers of 1024), "1GB" (powers of 1000) or a plain number of bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r}: wanted a size such as 512MiB or 2GiB", param_hint=option)
+    number, unit, binary = match.groups()
+    decimal = not binary and text.strip().lower().endswith("b")
+    base = 1000 if decimal else 1024
+    return int(float(number) * base ** " kmgt".index(unit.lower() or " "))

@@ -1,0 +1,161 @@
+"""The commands against a controller that answers as the test says: what they send, print and exit with."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from modelyard.cli import deployments
+from modelyard.cli.app import make_app
+from modelyard.v1.resources_pb2 import DeploymentStatus, Replica
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(controller: Any) -> Run:
+    app = make_app()
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), env={"MODELYARD_CONTROLLER": controller.address})
+
+    return invoke
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(bytes(range(256)) * 10_000)
+    return path
+
+
+def test_registering_prints_the_model_id_alone(run: Run, controller: Any, model_file: Path) -> None:
+    result = run(
+        "register", "resnet", str(model_file), "--description", "first", "--user", "ann",
+        "--metric", "top1=0.76", "--param", "epochs=90", "--tag", "team=vision",
+    )  # fmt: skip
+    assert (result.exit_code, result.stdout) == (0, "resnet@1\n")
+    version = controller.versions[0]
+    assert (version.description, version.user) == ("first", "ann")
+    assert (dict(version.metrics), dict(version.parameters)) == ({"top1": 0.76}, {"epochs": "90"})
+    assert dict(version.tags) == {"team": "vision"}
+
+
+def test_the_same_file_is_refused_or_found(run: Run, model_file: Path, tmp_path: Path) -> None:
+    run("register", "resnet", str(model_file))
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"other")
+    assert run("register", "resnet", str(other)).stdout == "resnet@2\n"
+    again = run("register", "resnet", str(model_file))
+    assert again.exit_code == 1 and "resnet@1 has exactly these bytes" in again.stderr and again.stdout == ""
+    found = run("register", "resnet", str(model_file), "--exist-ok")  # on the second page
+    assert (found.exit_code, found.stdout) == (0, "resnet@1\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["register", "resnet", "/no/such/file"],
+        ["register", "resnet", "MODEL", "--metric", "top1=good"],
+        ["register", "resnet", "MODEL", "--tag", "x"],
+        ["deploy", "resnet", "--replicas", "0"],
+        ["deploy", "resnet", "--memory", "much"],
+        ["alias", "set", "resnet", "production", "first"],
+        ["infer", "resnet"],
+        ["infer", "resnet", "--input", "x=[1"],
+        ["infer", "resnet", "--input", "x=@/no/such/file.npy"],
+        ["nonsense"],
+    ],
+)
+def test_a_wrong_command_line_is_told_without_asking_the_yard(
+    run: Run, controller: Any, model_file: Path, arguments: list[str]
+) -> None:
+    result = run(*[argument.replace("MODEL", str(model_file)) for argument in arguments])
+    assert result.exit_code == 2 and result.stdout == "" and "Error" in result.stderr
+    assert not controller.versions and not controller.updates
+
+
+def test_what_the_yard_refuses_is_told_in_its_own_words(run: Run) -> None:
+    result = run("alias", "remove", "resnet", "production")
+    assert result.exit_code == 1 and "undeploy it first" in result.stderr
+    assert run("deploy", "../etc").exit_code == 1
+
+
+def test_where_no_yard_is_the_exit_code_says_so(run: Run) -> None:
+    result = run("status", "--controller", "127.0.0.1:1")
+    assert result.exit_code == 3 and "127.0.0.1:1" in result.stderr and "modelyard up" in result.stderr
+
+
+def test_an_alias_is_set_and_listed(run: Run) -> None:
+    result = run("alias", "set", "resnet", "staging", "2", "--reason", "better")
+    assert result.stdout == "resnet@staging -> resnet@2\n"
+    listed = json.loads(run("alias", "list", "resnet", "--json").stdout)
+    assert [(alias["alias"], alias["version"], alias["reason"]) for alias in listed] == [("staging", 2, "better")]
+    assert "staging=2" in run("models").stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "paths"),
+    [
+        ([], set()),
+        (["--replicas", "2"], {"replicas"}),
+        (["--no-retries", "--memory", "1GiB"], {"no_retries", "memory_bytes"}),
+        (["--threads", "2", "--retries"], {"threads", "no_retries"}),
+    ],
+)
+def test_only_what_is_given_is_changed(run: Run, controller: Any, flags: list[str], paths: set[str]) -> None:
+    run("deploy", "resnet", "--no-wait")
+    created = controller.updates[0]
+    assert created.allow_missing and set(created.update_mask.paths) == {"replicas", "threads"}
+    assert (created.deployment.replicas, created.deployment.threads) == (1, 1)
+    assert run("deploy", "resnet", "--no-wait", *flags).exit_code == 0
+    assert set(controller.updates[1].update_mask.paths) == paths
+
+
+def test_deploying_waits_until_it_is_ready(run: Run, controller: Any) -> None:
+    pending = DeploymentStatus(state=DeploymentStatus.PENDING, message="version 1: 0 of 1 replica ready, 1 starting")
+    controller.statuses = [pending, pending, DeploymentStatus(state=DeploymentStatus.READY, serving_version=1)]
+    result = run("deploy", "resnet", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["status"]["state"] == "READY"
+    assert "1 starting" in result.stderr
+
+
+def test_deploying_ends_with_the_reason_where_it_cannot_be(
+    run: Run, controller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployments, "_SETTLE_S", 0.0)
+    degraded = DeploymentStatus(state=DeploymentStatus.DEGRADED, message="no node has 64 free cores")
+    controller.statuses = [degraded]
+    result = run("deploy", "resnet", "--threads", "64")
+    assert result.exit_code == 1 and "no node has 64 free cores" in result.stderr and result.stdout == ""
+
+
+def test_deploying_does_not_wait_for_ever(run: Run, controller: Any) -> None:
+    controller.statuses = [DeploymentStatus(state=DeploymentStatus.PENDING)]
+    result = run("deploy", "resnet", "--timeout", "0")
+    assert result.exit_code == 4 and "still under way" in result.stderr
+
+
+def test_undeploying_waits_until_the_replicas_are_gone(run: Run, controller: Any) -> None:
+    controller.replicas = [[Replica(replica_id="a"), Replica(replica_id="b")], [Replica(replica_id="b")], []]
+    result = run("undeploy", "resnet", "--alias", "staging")
+    assert result.exit_code == 0 and result.stdout == "resnet@staging is no longer served\n"
+    assert "2 replicas still to stop" in result.stderr
+
+
+def test_the_status_of_the_yard_is_json_and_tables(run: Run) -> None:
+    status = json.loads(run("status", "--json").stdout)
+    assert status["route_table_version"] == 7 and status["nodes"][0]["connected"] is True
+    text = run("status").stdout
+    assert "127.0.0.1:8001" in text and "local" in text and "\x1b" not in text
+
+
+@pytest.mark.parametrize("command", ["models", "versions resnet", "replicas", "replicas resnet", "status"])
+def test_json_is_all_that_is_printed(run: Run, command: str) -> None:
+    result = run(*command.split(), "--json")
+    assert result.exit_code == 0
+    json.loads(result.stdout)
