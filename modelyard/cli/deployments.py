@@ -11,7 +11,7 @@ from modelyard.cli import options, output, parsing
 from modelyard.cli.controller import Controller
 from modelyard.cli.errors import WaitTimeoutError
 from modelyard.errors import FailedPreconditionError, NotFoundError
-from modelyard.resource_names import check_alias_name, check_model_name, deployment_name
+from modelyard.resource_names import check_alias_name, check_model_name, deployment_name, parse_deployment_name
 
 _POLL_S = 0.25
 # A deployment that was wrong and has just been changed is called wrong until the controller has looked at it again.
@@ -112,7 +112,7 @@ def _wait_ready(yard: Controller, resource: str, timeout_s: float) -> Any:
     from modelyard.v1.resources_pb2 import DeploymentStatus
 
     start = time.monotonic()
-    with output.show_progress(f"deploying {resource}") as progress:
+    with output.show_progress(f"deploying {_short_name(resource)}") as progress:
         while True:
             deployment = _get(yard, resource)
             waited_s = time.monotonic() - start
@@ -130,15 +130,20 @@ def _wait_gone(yard: Controller, resource: str, timeout_s: float) -> None:
     from modelyard.v1 import deployments_pb2
 
     end = time.monotonic() + timeout_s
-    with output.show_progress(f"stopping {resource}") as progress:
+    with output.show_progress(f"stopping {_short_name(resource)}") as progress:
         while True:
             replicas = yard.cluster.ListReplicas(deployments_pb2.ListReplicasRequest(parent=resource)).replicas
             if not replicas:
                 return
             if time.monotonic() > end:
                 raise WaitTimeoutError(f"{len(replicas)} replicas still run after {timeout_s:g} s: modelyard replicas")
-            progress.tell(f"{resource}: {len(replicas)} replicas still to stop")
+            progress.tell(f"{_short_name(resource)}: {len(replicas)} still to stop")
             time.sleep(_POLL_S)
+
+
+def _short_name(resource: str) -> str:
+    """What people type: "resnet@production" for "models/resnet/deployments/production"."""
+    return "@".join(parse_deployment_name(resource))
 
 
 def _describe(deployment: Any) -> str:
