@@ -1,0 +1,1 @@
+"""The server from which Envoy gets its resources (xDS, aggregated, state of the world)."""

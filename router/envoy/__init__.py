@@ -1,0 +1,1 @@
+"""The Envoy process: its start, adoption, replacement and end."""

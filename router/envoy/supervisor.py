@@ -1,0 +1,177 @@
+"""Keeps one Envoy serving: adopts a running one, replaces one that was started otherwise, restarts a dead one."""
+
+import asyncio
+import contextlib
+import logging
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelyard.errors import FailedPreconditionError, InternalError, YardError
+from router.ads.hub import Hub
+from router.envoy.process import DRAIN_TIME_S, EnvoyFolders, EnvoyProcess, EnvoySpec, dump_processes, launch
+from router.files import write_whole
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+_START_TIMEOUT_S = 30.0
+_ADOPT_TIMEOUT_S = 10.0  # it asks for its resources again at most a second after the server is there
+_MAX_LOG_BYTES = 16 << 20
+_FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.1, 5.0
+_STEADY_S = 10.0  # an Envoy that lived so long did not die of its start
+
+
+class Supervisor:
+    """`record` is the file in which the running processes are written down for the next router process."""
+
+    def __init__(
+        self, hub: Hub, spec: EnvoySpec, folders: EnvoyFolders, record: Path, *, drain_timeout_s: float
+    ) -> None:
+        self._hub = hub
+        self._spec = spec
+        self._folders = folders
+        self._record = record
+        self._drain_timeout_s = drain_timeout_s
+        self._serving: EnvoyProcess | None = None
+        self._draining: dict[EnvoyProcess, asyncio.Task[None]] = {}
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    async def start(self, found: Sequence[EnvoyProcess]) -> None:
+        """Returns when an Envoy listens: one of those `found` running, if it is as wanted, else a new one.
+
+        The others serve until then. Raises FailedPreconditionError or InternalError where none can be brought up.
+        """
+        if not await self._adopt(found):
+            await self._launch()
+        for process in found:
+            if process != self._serving and process.identity.is_alive():
+                log.info("replaced an Envoy that was started otherwise", extra={"pid": process.pid})
+                self._retire(process)
+        self._store()
+
+    async def run(self) -> None:
+        """Restarts Envoy whenever it dies; runs until it is cancelled."""
+        backoff_s = _FIRST_BACKOFF_S
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            if self._serving:
+                await self._wait_death(self._serving)
+                log.error("Envoy died; starting it again", extra={"pid": self._serving.pid})
+                self._forget(self._serving)
+            backoff_s = _FIRST_BACKOFF_S if loop.time() - started > _STEADY_S else min(2 * backoff_s, _LAST_BACKOFF_S)
+            await asyncio.sleep(backoff_s)
+            try:
+                await self._launch()
+            except YardError as error:
+                log.error(error.message)
+
+    async def stop(self) -> None:
+        """Drains and ends all Envoys; nothing of them stays."""
+        if self._serving:
+            self._retire(self._serving)
+            self._serving = None
+        while self._draining:
+            await asyncio.wait(self._draining.values())
+        self._record.unlink(missing_ok=True)
+
+    async def _adopt(self, found: Sequence[EnvoyProcess]) -> bool:
+        for process in found:
+            if not process.matches(self._spec):
+                continue
+            try:
+                await self._wait_serving(process, _ADOPT_TIMEOUT_S)
+            except InternalError as error:
+                log.warning(error.message, extra={"pid": process.pid})
+                continue
+            log.info("adopted the running Envoy", extra={"pid": process.pid})
+            self._serving = process
+            return True
+        return False
+
+    async def _launch(self) -> None:
+        try:
+            process, child = launch(self._spec, self._folders)
+        except OSError as error:
+            raise FailedPreconditionError(f"cannot run Envoy: {error}; name another with --envoy PATH") from error
+        self._children[process.pid] = child
+        self._serving = process
+        self._store()
+        try:
+            await self._wait_serving(process, _START_TIMEOUT_S)
+        except InternalError:
+            await process.identity.stop(grace_s=1.0)
+            raise
+        log.info("Envoy serves", extra={"pid": process.pid, "port": process.listen_port})
+
+    async def _wait_serving(self, process: EnvoyProcess, timeout_s: float) -> None:
+        """Until it listens with the present resources; from then on nothing is applied before it has it."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (self._hub.has_applied_all(process.node_id) and await _is_serving(process)):
+                    if not process.identity.is_alive():
+                        raise self._failure("ended during its start")
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise self._failure(f"does not serve after {timeout_s:.0f} s") from None
+        self._hub.add_data_plane(process.node_id)
+
+    def _failure(self, what: str) -> InternalError:
+        lines = self._folders.log.read_text(errors="replace").splitlines()[-5:] if self._folders.log.exists() else []
+        return InternalError(f"Envoy {what}: {self._hub.applied.error or ' | '.join(lines)}; see {self._folders.log}")
+
+    async def _wait_death(self, process: EnvoyProcess) -> None:
+        while process.identity.is_alive():
+            await self._bound_log(process)
+            await asyncio.sleep(_POLL_S)
+
+    async def _bound_log(self, process: EnvoyProcess) -> None:
+        """Keeps one old log file."""
+        path = self._folders.log
+        if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
+            path.replace(path.with_name(f"{path.name}.1"))
+            with contextlib.suppress(OSError):
+                await process.admin.reopen_logs()
+
+    def _retire(self, process: EnvoyProcess) -> None:
+        """Drains and ends it in the background. Until it is gone it routes, and counts.
+
+        Where another has taken over, its listener is given the time to close: connections may still come to it.
+        """
+        self._hub.add_data_plane(process.node_id)
+        self._draining[process] = asyncio.create_task(self._drain(process))
+
+    async def _drain(self, process: EnvoyProcess) -> None:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        with contextlib.suppress(OSError, ValueError):  # one that does not even answer is just ended
+            await process.admin.drain_listeners()
+            while loop.time() < begin + max(DRAIN_TIME_S, self._drain_timeout_s):
+                activity = await process.admin.read_activity()
+                is_closed = not activity.connections or loop.time() > begin + DRAIN_TIME_S
+                if not activity.requests and (is_closed or not self._serving):
+                    break
+                await asyncio.sleep(_POLL_S)
+        await process.identity.stop(grace_s=2.0)
+        self._forget(process)
+
+    def _forget(self, process: EnvoyProcess) -> None:
+        self._hub.remove_data_plane(process.node_id)
+        if child := self._children.pop(process.pid, None):
+            child.wait()
+        process.remove_files()
+        self._draining.pop(process, None)
+        if self._serving == process:
+            self._serving = None
+        self._store()
+
+    def _store(self) -> None:
+        running = [*([self._serving] if self._serving else []), *self._draining]
+        write_whole(self._record, dump_processes(running))
+
+
+async def _is_serving(process: EnvoyProcess) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return await process.admin.is_ready() and await process.admin.has_listener()
+    return False

@@ -1,0 +1,1 @@
+"""What the router answers itself: everything that no replica is asked."""

@@ -1,0 +1,106 @@
+"""The router: composition root."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from grpc import aio
+
+from modelyard.config import parse_address
+from modelyard.errors import YardError
+from modelyard.program import announce_ready, run_program
+from router.ads.server import create_ads_server
+from router.envoy.address import format_address, resolve_host
+from router.envoy.binary import find_envoy
+from router.envoy.process import EnvoyFolders, EnvoySpec, choose_port, load_processes
+from router.envoy.supervisor import Supervisor
+from router.files import hold_data_folder, make_run_folder
+from router.local.service import create_local_server
+from router.session import ControllerSession
+from router.settings import RouterSettings
+from router.state import RouterState
+from router.xds.data_plane import DataPlane
+
+_RECORD = "envoy.json"
+_TABLE = "route_table.binpb"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    settings = RouterSettings.load(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with hold_data_folder(settings.data):
+            run_program(settings, partial(_serve, settings))
+    except YardError as error:
+        sys.exit(f"modelyard router: {error.message}")
+
+
+async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
+    data = settings.data.resolve()
+    folders = EnvoyFolders(run=make_run_folder(data), log=data / "envoy.log")
+    found = load_processes(data / _RECORD)
+    host, port = parse_address(settings.listen)
+    host = await resolve_host(host)
+    port = choose_port(host, port, found)
+    plane = DataPlane(
+        listen_host=host,
+        listen_port=port,
+        local_socket=str(folders.local_socket),
+        max_message_bytes=settings.max_message_bytes,
+        request_timeout_s=settings.request_timeout_s,
+    )
+    state = RouterState(plane, data / _TABLE)
+    state.load()
+    supervisor = Supervisor(
+        state.hub,
+        EnvoySpec(find_envoy(settings.envoy), settings.concurrency, host, port),
+        folders,
+        data / _RECORD,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+    session = ControllerSession(
+        state,
+        controller=settings.controller,
+        router_id=settings.router_id,
+        address=format_address(_reachable_host(host), port),
+    )
+    ads_server = create_ads_server(state.hub, str(folders.ads_socket))
+    local_server = create_local_server(state, str(folders.local_socket))
+    async with _running(ads_server), _running(local_server):
+        try:
+            await supervisor.start(found)
+            announce_ready(settings, address=format_address(host, port))
+            await _run_until(stop, [state.run(), supervisor.run(), session.run()])
+        finally:
+            await supervisor.stop()
+    folders.remove_sockets()
+
+
+async def _run_until(stop: asyncio.Event, parts: Sequence[Coroutine[Any, Any, object]]) -> None:
+    """Runs all until `stop`, or until one fails: then so does this."""
+    tasks = [asyncio.create_task(part) for part in (stop.wait(), *parts)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _running(server: aio.Server) -> AsyncIterator[None]:
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(grace=0.5)
+
+
+def _reachable_host(host: str) -> str:
+    """Where others find what listens on all addresses."""
+    return socket.gethostname() if host in ("0.0.0.0", "::") else host

@@ -1,0 +1,61 @@
+"""The router's side of WatchRoutes: whole tables in, what has been applied out, for as long as the router runs."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+
+from grpc import aio
+
+from modelyard.v1 import routing_pb2, routing_pb2_grpc
+from router.state import RouterState
+
+log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.1, 2.0
+_CHANNEL_OPTIONS = [
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),  # each try connects at once, without the back-off of the one before
+]
+
+
+class ControllerSession:
+    def __init__(self, state: RouterState, *, controller: str, router_id: str, address: str) -> None:
+        """`controller` and `address`, where clients reach this router, are "host:port"."""
+        self._state = state
+        self._controller = controller
+        self._router_id = router_id
+        self._address = address
+        self._backoff_s = _FIRST_BACKOFF_S
+
+    async def run(self) -> None:
+        """Connects again whenever the stream ends; runs until it is cancelled."""
+        while True:
+            try:
+                await self._follow()
+                log.warning("the controller ended the session")
+            except aio.AioRpcError as error:
+                details = {"controller": self._controller, "status": error.code().name, "details": error.details()}
+                log.warning("no session with the controller; trying again", extra=details)
+            await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))
+            self._backoff_s = min(2 * self._backoff_s, _LAST_BACKOFF_S)
+
+    async def _follow(self) -> None:
+        async with aio.insecure_channel(self._controller, options=_CHANNEL_OPTIONS) as channel:
+            responses = routing_pb2_grpc.RoutingServiceStub(channel).WatchRoutes(self._requests())
+            async for response in responses:
+                self._backoff_s = _FIRST_BACKOFF_S
+                self._state.accept_table(response.table)
+
+    async def _requests(self) -> AsyncIterator[routing_pb2.WatchRoutesRequest]:
+        sent = self._state.status
+        hello = routing_pb2.RouterHello(router_id=self._router_id, address=self._address, status=sent)
+        yield routing_pb2.WatchRoutesRequest(hello=hello)
+        while True:
+            await self._state.status_changed.wait()
+            self._state.status_changed.clear()
+            if self._state.status != sent:
+                sent = self._state.status
+                yield routing_pb2.WatchRoutesRequest(status=sent)

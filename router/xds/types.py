@@ -1,0 +1,47 @@
+"""The kinds of resources that Envoy is sent, and how they are packed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import any_pb2, message
+
+CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
+ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+
+LOCAL_CLUSTER = "local"
+"""The cluster of the router's own answers. Pools have a "/" in their names, so none is called so."""
+
+ROUTE_CONFIGURATION = "models"
+"""The name by which the listener asks for the routes."""
+
+# Type URL -> name -> resource.
+Resources = Mapping[str, Mapping[str, any_pb2.Any]]
+
+
+def pack(resource: message.Message) -> any_pb2.Any:
+    """Equal messages give equal bytes, so that what did not change is not sent again."""
+    packed = any_pb2.Any()
+    packed.Pack(resource, deterministic=True)
+    return packed
+
+
+def set_newer_field(resource: message.Message, number: int, value: message.Message) -> None:
+    """Sets a message field that Envoy knows and the installed xds-protos do not: protobuf keeps and sends it."""
+    payload = value.SerializeToString()
+    resource.MergeFromString(_varint(number << 3 | 2) + _varint(len(payload)) + payload)
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def seconds(value: float) -> dict[str, Any]:
+    """The fields of a google.protobuf.Duration of `value` seconds."""
+    whole = int(value)
+    return {"seconds": whole, "nanos": round((value - whole) * 1e9)}

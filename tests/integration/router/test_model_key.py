@@ -1,0 +1,185 @@
+"""The Lua that finds the model's key, in a real Envoy, against protobuf's own parser."""
+
+import http.client
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tritonclient.grpc import service_pb2
+
+from router.envoy.binary import find_envoy
+from router.xds.model_key import MODEL_KEY_LUA
+
+_EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
+Scan = Callable[[bytes], str | None]
+
+
+def _make_config(port: int) -> dict[str, Any]:
+    """An Envoy that says in a header of its answer which key it has found."""
+    lua = {"@type": f"{_EXTENSIONS}.http.lua.v3.Lua", "default_source_code": {"inline_string": MODEL_KEY_LUA}}
+    router = {"@type": f"{_EXTENSIONS}.http.router.v3.Router"}
+    route = {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 200},
+        "response_headers_to_add": [{"header": {"key": "x-key", "value": "%REQ(x-model)%"}}],
+    }
+    manager = {
+        "@type": f"{_EXTENSIONS}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "test",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [{"name": "lua", "typed_config": lua}, {"name": "router", "typed_config": router}],
+    }
+    listener = {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "per_connection_buffer_limit_bytes": 32 << 20,
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+    return {"static_resources": {"listeners": [listener]}}
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scan]:
+    """The key of an HTTP body, as Envoy found it; None where Envoy refused it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config: Path = tmp_path_factory.mktemp("envoy") / "config.json"
+    config.write_text(json.dumps(_make_config(port)))
+    command = [str(find_envoy(None)), "-c", str(config), "--disable-hot-restart", "--concurrency", "1"]
+    envoy = subprocess.Popen([*command, "--log-level", "error"])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def ask(body: bytes) -> str | None:
+        connection.request("POST", "/", body)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.headers.get("x-key", "") if answer.status == 200 else None
+
+    _wait_open(port, envoy)
+    yield ask
+    connection.close()
+    envoy.terminate()
+    envoy.wait()
+
+
+def _wait_open(port: int, envoy: subprocess.Popen[bytes]) -> None:
+    while envoy.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise AssertionError("Envoy ended")
+
+
+def _frame(message: bytes) -> bytes:
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def _escape(text: str) -> str:
+    return quote(text.encode()[:1024], safe="@._-").replace("~", "%7E")
+
+
+def _expect(message: bytes) -> str | None:
+    try:
+        request = service_pb2.ModelInferRequest.FromString(message)
+    except DecodeError:
+        return None
+    key = f"{request.model_name}@{request.model_version}" if request.model_version else request.model_name
+    return _escape(key) if len(key) <= 1024 else None
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def _text_field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+_LENGTHS = st.one_of(st.integers(0, 300), st.sampled_from([127, 128, 255, 256, 257, 16_383, 16_384, 70_000]))
+_KNOWN_NAMES = st.text(st.characters(codec="utf-8"), max_size=60)
+_UNKNOWN_NUMBERS = st.integers(20, 2**29 - 1).filter(lambda number: not 19_000 <= number < 20_000)
+_FIELDS = st.one_of(
+    st.builds(lambda n, text: _text_field(n, text.encode()), st.sampled_from([1, 2]), _KNOWN_NAMES),
+    st.builds(lambda n, size: _text_field(n, b"\x0a" * size), st.one_of(st.just(7), _UNKNOWN_NUMBERS), _LENGTHS),
+    st.builds(lambda n, value: _varint(n << 3) + _varint(value), _UNKNOWN_NUMBERS, st.integers(0, 2**64 - 1)),
+    st.builds(lambda n, value: _varint(n << 3 | 1) + value, _UNKNOWN_NUMBERS, st.binary(min_size=8, max_size=8)),
+    st.builds(lambda n, value: _varint(n << 3 | 5) + value, _UNKNOWN_NUMBERS, st.binary(min_size=4, max_size=4)),
+    # A group, with what looks like a name in it.
+    st.builds(
+        lambda n, text: _varint(n << 3 | 3) + _text_field(1, text) + _varint(n << 3 | 4),
+        _UNKNOWN_NUMBERS,
+        st.binary(max_size=20),
+    ),
+)
+_MESSAGES = st.lists(_FIELDS, max_size=8).map(b"".join)
+_shared_envoy = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@_shared_envoy
+@given(message=_MESSAGES)
+def test_it_finds_what_protobuf_finds(scan: Scan, message: bytes) -> None:
+    assert scan(_frame(message)) == _expect(message)
+
+
+@_shared_envoy
+@given(message=_MESSAGES.filter(bool), data=st.data())
+def test_a_message_that_is_cut_off_is_refused_or_read_as_protobuf_reads_it(
+    scan: Scan, message: bytes, data: st.DataObject
+) -> None:
+    cut = message[: data.draw(st.integers(0, len(message) - 1))]
+    expected = _expect(cut)
+    if expected is not None or not _cuts_a_character(cut):
+        assert scan(_frame(cut)) == expected
+
+
+def _cuts_a_character(message: bytes) -> bool:
+    """Only the replica checks that names are UTF-8."""
+    try:
+        service_pb2.ModelInferRequest.FromString(message)
+    except DecodeError as error:
+        return "UTF-8" in str(error)
+    return False
+
+
+@_shared_envoy
+@given(body=st.binary(max_size=400))
+def test_bytes_of_any_kind_are_answered(scan: Scan, body: bytes) -> None:
+    scan(body)
+    scan(_frame(body))
+    assert scan(_frame(_text_field(1, b"resnet"))) == "resnet"
+
+
+def test_large_tensors_before_and_after_the_name(scan: Scan) -> None:
+    tensor = _text_field(7, bytes(5 << 20))
+    name, version = _text_field(1, b"resnet"), _text_field(2, b"3")
+    for message in (name + version + tensor, tensor + version + name, version + tensor + tensor + name):
+        assert scan(_frame(message)) == "resnet@3"
+
+
+def test_the_frame_must_fit_the_body(scan: Scan) -> None:
+    frame = _frame(_text_field(1, b"resnet"))
+    assert scan(frame) == "resnet"
+    for body in (b"", frame[:4], frame[:-1], frame + b"x", frame + frame, b"\x01" + frame[1:], b"\x02" + frame[1:]):
+        assert scan(body) is None
+
+
+def test_a_name_that_is_too_long_is_cut(scan: Scan) -> None:
+    assert scan(_frame(_text_field(1, b"x" * 5_000_000))) == "x" * 1024
+
+
+def test_a_message_of_endless_fields_does_not_hold_up_envoy(scan: Scan) -> None:
+    assert scan(_frame(b"\xa0\x01\x01" * 5_000_000)) is None

@@ -1,0 +1,164 @@
+"""What cannot be served gets a status and a sentence that helps, and breaks nothing."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+_METHODS = "/inference.GRPCInferenceService"
+
+
+def _infer(name: str, version: str = "", **fields: Any) -> service_pb2.ModelInferRequest:
+    return service_pb2.ModelInferRequest(model_name=name, model_version=version, **fields)
+
+
+async def _refused(call: Any) -> tuple[str, str]:
+    with pytest.raises(aio.AioRpcError) as refused:
+        await call
+    return refused.value.code().name, refused.value.details() or ""
+
+
+@pytest.fixture
+async def backend(running_router: Any, backends: Any, controller: Any) -> Any:
+    """One replica behind `resnet`; `bert` is not ready; all replicas of `ghost` are gone."""
+    (made,) = await backends("one")
+    await controller.apply(
+        1,
+        pools={"resnet/production@3": [made], "ghost/production@1": [("127.0.0.1", 1, 1)]},
+        routes={"resnet": "resnet/production@3", "resnet@3": "resnet/production@3", "ghost": "ghost/production@1"},
+        not_ready={"bert": "model bert: 1 replica is loading"},
+    )
+    return made
+
+
+async def test_names_that_are_not_served(backend: Any, stub: Any) -> None:
+    assert await _refused(stub.ModelInfer(_infer("resnt"))) == (
+        "NOT_FOUND",
+        "no model 'resnt' is served here; did you mean resnet, resnet@3?",
+    )
+    assert await _refused(stub.ModelInfer(_infer("resnet", "4"))) == (
+        "NOT_FOUND",
+        "model 'resnet' is not served as '4'; it is served as resnet, resnet@3",
+    )
+    assert await _refused(stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="zzz"))) == (
+        "NOT_FOUND",
+        "no model 'zzz' is served here; served are bert, ghost, resnet",
+    )
+    assert (await _refused(stub.ModelReady(service_pb2.ModelReadyRequest(name="zzz"))))[0] == "NOT_FOUND"
+    status, sentence = await _refused(stub.ModelInfer(_infer("")))
+    assert status == "INVALID_ARGUMENT"
+    assert "model_name" in sentence
+    assert backend.counts.total() == 0
+
+
+async def test_a_model_that_is_not_ready(backend: Any, stub: Any) -> None:
+    reason = ("UNAVAILABLE", "model bert: 1 replica is loading")
+    assert await _refused(stub.ModelInfer(_infer("bert"))) == reason
+    assert await _refused(stub.ModelInfer(_infer("bert"), metadata=(("x-model", "bert"),))) == reason
+    assert not (await stub.ModelReady(service_pb2.ModelReadyRequest(name="bert"))).ready
+
+
+async def test_that_a_model_is_not_ready_is_said_without_python(backend: Any, stub: Any, running_router: Any) -> None:
+    await running_router.kill()
+    assert await _refused(stub.ModelInfer(_infer("bert"))) == ("UNAVAILABLE", "model bert: 1 replica is loading")
+    assert (await stub.ModelInfer(_infer("resnet"))).id == "one"
+    await running_router.start()
+
+
+async def test_replicas_that_cannot_be_reached(backend: Any, stub: Any) -> None:
+    status, sentence = await _refused(stub.ModelInfer(_infer("ghost")))
+    assert status == "UNAVAILABLE"
+    assert "model ghost" in sentence
+
+
+async def test_a_model_that_fails_on_some_inputs_stays_available_for_others(backend: Any, stub: Any) -> None:
+    backend.status = grpc.StatusCode.INTERNAL
+    for _ in range(30):
+        assert await _refused(stub.ModelInfer(_infer("resnet"))) == ("INTERNAL", "one fails")
+    backend.status = None
+    for _ in range(10):
+        assert (await stub.ModelInfer(_infer("resnet"))).id == "one"
+
+
+async def test_deadlines_are_the_clients(backend: Any, stub: Any) -> None:
+    backend.delay_s = 0.5
+    assert (await _refused(stub.ModelInfer(_infer("resnet"), timeout=0.1)))[0] == "DEADLINE_EXCEEDED"
+    assert (await stub.ModelInfer(_infer("resnet"), timeout=30)).id == "one"
+
+
+async def test_what_is_not_offered(backend: Any, stub: Any, running_router: Any) -> None:
+    load = service_pb2.RepositoryModelLoadRequest(model_name="resnet")
+    status, sentence = await _refused(stub.RepositoryModelLoad(load))
+    assert status == "UNIMPLEMENTED"
+    assert "RepositoryModelLoad" in sentence
+    async with aio.insecure_channel(running_router.address) as channel:
+        unknown: Any = channel.unary_unary("/a.b/C")
+        assert (await _refused(unknown(b"")))[0] == "UNIMPLEMENTED"
+
+
+async def test_bytes_that_are_no_request(backend: Any, running_router: Any, stub: Any) -> None:
+    async with aio.insecure_channel(running_router.address) as channel:
+        for body in (b"\xff\xff\xff", b"hello", b"\x0a\x7fshort", b"\x0f", b"\x00\x01", b"\x0b"):
+            unary: Any = channel.unary_unary(f"{_METHODS}/ModelInfer")
+            status, sentence = await _refused(unary(body))
+            assert (status, "cannot be read" in sentence) == ("INVALID_ARGUMENT", True)
+            stream: Any = channel.stream_stream(f"{_METHODS}/ModelStreamInfer")
+            # Envoy may have found a name in what it could read.
+            assert (await _refused(stream(iter([body])).read()))[0] in ("INVALID_ARGUMENT", "NOT_FOUND")
+    assert (await stub.ModelInfer(_infer("resnet"))).id == "one"
+
+
+async def test_no_route_before_the_first_table(running_router: Any, stub: Any) -> None:
+    assert (await stub.ServerLive(service_pb2.ServerLiveRequest())).live
+    assert not (await stub.ServerReady(service_pb2.ServerReadyRequest())).ready
+    status, sentence = await _refused(stub.ModelInfer(_infer("resnet")))
+    assert status == "UNAVAILABLE"
+    assert "controller" in sentence
+
+
+async def test_a_message_over_the_limit(router: Any, backends: Any, controller: Any) -> None:
+    (made,) = await backends("one")
+    router.arguments = ("--max-message-bytes", "1000000")
+    await router.start()
+    await controller.apply(1, pools={"m/production@1": [made]}, routes={"m": "m/production@1"})
+    request = _infer("m", raw_input_contents=[bytes(1_200_000)])
+    async with aio.insecure_channel(router.address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        status, sentence = await _refused(stub.ModelInfer(request))
+        assert status == "RESOURCE_EXHAUSTED"
+        assert "1000000 bytes" in sentence
+        status, sentence = await _refused(stub.ModelStreamInfer(iter([request])).read())
+        assert status == "RESOURCE_EXHAUSTED"
+        assert "1000000 bytes" in sentence
+        assert (await stub.ModelInfer(request, metadata=(("x-model", "m"),))).id == "one"
+        assert (await stub.ModelInfer(_infer("m", raw_input_contents=[bytes(900_000)]))).id == "one"
+
+
+async def test_no_retries_where_a_request_may_have_run(
+    running_router: Any, backends: Any, controller: Any, stub: Any
+) -> None:
+    failing, careful = await backends("failing", "careful")
+    failing.status = careful.status = grpc.StatusCode.UNAVAILABLE
+    await controller.apply(
+        1,
+        pools={"m/production@1": [failing], "n/production@1": [careful]},
+        routes={"m": "m/production@1", "n": "n/production@1"},
+        no_retries=("n/production@1",),
+    )
+    await _refused(stub.ModelInfer(_infer("m")))
+    await _refused(stub.ModelInfer(_infer("n")))
+    assert failing.counts["ModelInfer"] == 3
+    assert careful.counts["ModelInfer"] == 1
+
+
+async def test_a_port_that_is_taken(router: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(AssertionError):
+        await router.start(listen=f"127.0.0.1:{port}")
+    assert f"cannot listen on 127.0.0.1:{port}: another process listens there" in capfd.readouterr().err
+    server.close()
+    await server.wait_closed()
