@@ -1,0 +1,7 @@
+"""The built-in model server: one ONNX model in a process of its own, answering KServe v2 over gRPC.
+
+    python -m nodeagent.modelserver --model NAME --version N --file PATH [--port 0 --ready-fd FD ...]
+
+SIGTERM drains it (`drain.py`). Exit codes: 0 after a drain, 2 wrong flags, 3 the model cannot be served, 4 the port
+cannot be bound; the last line on standard error says why.
+"""

@@ -1,0 +1,3 @@
+from nodeagent.modelserver.main import main
+
+main()

@@ -1,0 +1,44 @@
+"""How many requests are in flight: the limit, and what a drain waits for."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modelyard.errors import ResourceExhaustedError
+
+
+class Admission:
+    """Counts the requests that run or wait, and refuses those beyond `limit`. For use on one event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.idle_since = time.monotonic()
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Raises ResourceExhaustedError at once where the limit is reached."""
+        if self._in_flight >= self._limit:
+            raise ResourceExhaustedError(
+                f"{self._in_flight} requests are running or waiting on this replica, which is its limit: send fewer at"
+                " a time, or deploy more replicas"
+            )
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self.idle_since = time.monotonic()
+                self._idle.set()
+
+    async def wait_idle(self) -> None:
+        await self._idle.wait()

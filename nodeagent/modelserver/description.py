@@ -1,0 +1,56 @@
+"""What the server says of its model, without running it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2
+from tritonclient.grpc import service_pb2 as pb
+
+from nodeagent.modelserver.signature import Signature, TensorSpec
+
+PLATFORM = "onnxruntime_onnx"
+
+# Nothing merges requests here, and only --max-message-bytes bounds a batch. But clients that make their own tensors, as
+# perf_analyzer does, see from a number above 0 that the first dimension is a batch.
+_MAX_BATCH_SIZE = 1024
+
+
+def model_metadata(model: str, version: str, signature: Signature) -> Any:
+    return pb.ModelMetadataResponse(
+        name=model,
+        versions=[version],
+        platform=PLATFORM,
+        inputs=_tensor_metadata(signature.inputs),
+        outputs=_tensor_metadata(signature.outputs),
+    )
+
+
+def model_config(model: str, version: str, signature: Signature, *, threads: int, concurrent_runs: int) -> Any:
+    """As Triton would describe the same model: `dims` leave out the batch dimension where there is one."""
+    batched = signature.has_batch_dimension
+    config = model_config_pb2.ModelConfig(
+        name=model,
+        platform=PLATFORM,
+        backend="onnxruntime",
+        max_batch_size=_MAX_BATCH_SIZE if batched else 0,
+        input=[_tensor_config(model_config_pb2.ModelInput, spec, batched) for spec in signature.inputs],
+        output=[_tensor_config(model_config_pb2.ModelOutput, spec, batched) for spec in signature.outputs],
+    )
+    config.version_policy.specific.versions.append(int(version))
+    config.instance_group.add(name=f"{model}_0", count=concurrent_runs, kind="KIND_CPU")
+    for name, value in (("intra_op_thread_count", threads), ("inter_op_thread_count", 1), ("enable_mem_arena", 1)):
+        config.parameters[name].string_value = str(value)
+    return pb.ModelConfigResponse(config=config)
+
+
+def _tensor_metadata(specs: Iterable[TensorSpec]) -> list[Any]:
+    metadata = pb.ModelMetadataResponse.TensorMetadata
+    return [metadata(name=spec.name, datatype=spec.datatype.name, shape=spec.shape) for spec in specs]
+
+
+def _tensor_config(message: Any, spec: TensorSpec, batched: bool) -> Any:
+    dims = spec.shape[1:] if batched else spec.shape
+    config = message(name=spec.name, data_type=spec.datatype.config_name, dims=dims or (1,))
+    if not dims:
+        config.reshape.SetInParent()  # Triton has no empty `dims`: a scalar is [1], reshaped to []
+    return config

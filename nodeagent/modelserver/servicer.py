@@ -1,0 +1,112 @@
+"""The gRPC service over the data plane: parses, calls, serialises, and nothing more.
+
+Requests arrive as bytes and are parsed here, not by gRPC: a message that does not parse then gets INVALID_ARGUMENT
+and a sentence instead of gRPC's bare status.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from tritonclient.grpc import service_pb2 as pb
+
+from modelyard.errors import InvalidArgumentError, UnimplementedError, YardError
+from nodeagent.modelserver.dataplane import DataPlane
+from nodeagent.modelserver.wire import Buffer, join_raw_contents, join_stream_response, split_raw_contents
+
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+
+
+def inference_handler(dataplane: DataPlane) -> grpc.GenericRpcHandler:
+    """Handlers for all methods of `inference.GRPCInferenceService`."""
+    handlers = {method.name: _unary(method, _refusal(method.name)) for method in SERVICE.methods}
+    for method in SERVICE.methods:
+        if behaviour := _behaviours(dataplane).get(method.name):
+            handlers[method.name] = _unary(method, behaviour)
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_infer(dataplane))
+    handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(_stream_infer(dataplane))
+    return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
+
+
+def _behaviours(dataplane: DataPlane) -> dict[str, Callable[[Any], Any]]:
+    return {
+        "ServerLive": dataplane.server_live,
+        "ServerReady": dataplane.server_ready,
+        "ServerMetadata": dataplane.server_metadata,
+        "ModelReady": dataplane.model_ready,
+        "ModelMetadata": dataplane.model_metadata,
+        "ModelConfig": dataplane.model_config,
+        "ModelStatistics": dataplane.model_statistics,
+        "RepositoryIndex": dataplane.repository_index,
+    }
+
+
+def _unary(method: Any, behaviour: Callable[[Any], Any]) -> Any:
+    message = getattr(pb, method.input_type.name)
+
+    async def handle(data: bytes, _context: Any) -> bytes:
+        return behaviour(_parse(message, data)).SerializeToString()  # type: ignore[no-any-return]
+
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _infer(dataplane: DataPlane) -> Callable[..., Any]:
+    async def infer(data: bytes, _context: Any) -> bytes:
+        response, raws = await dataplane.infer(*_parse_infer_request(data))
+        return join_raw_contents(response.SerializeToString(), raws)
+
+    return infer
+
+
+def _stream_infer(dataplane: DataPlane) -> Callable[..., AsyncIterator[bytes]]:
+    async def stream_infer(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
+        async for data in requests:
+            yield await _stream_answer(dataplane, data)
+
+    return stream_infer
+
+
+async def _stream_answer(dataplane: DataPlane, data: bytes) -> bytes:
+    """An answer or an error message: one bad request does not end the stream."""
+    request_id = ""
+    try:
+        request, raws = _parse_infer_request(data)
+        request_id = request.id
+        response, raw_outputs = await dataplane.infer(request, raws)
+    except YardError as error:
+        failed = pb.ModelInferResponse(id=request_id)
+        return pb.ModelStreamInferResponse(  # type: ignore[no-any-return]
+            error_message=error.message, infer_response=failed
+        ).SerializeToString()
+    # Clients that wait for the end of a request's answers look for this; here each has exactly one.
+    response.parameters["triton_final_response"].bool_param = True
+    return join_stream_response(response.SerializeToString(), raw_outputs)
+
+
+def _parse_infer_request(data: bytes) -> tuple[Any, Sequence[Buffer]]:
+    rest, raws = split_raw_contents(data)
+    request = _parse(pb.ModelInferRequest, rest)
+    return request, raws or request.raw_input_contents
+
+
+def _parse(message: Any, data: bytes) -> Any:
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        name = message.DESCRIPTOR.full_name
+        raise InvalidArgumentError(f"what was sent is not a {name}: use a client for KServe v2") from error
+
+
+def _refusal(method: str) -> Callable[[Any], Any]:
+    if "SharedMemory" in method:
+        advice = "send the tensors in the request"
+    elif method.startswith("Repository"):
+        advice = "register models with `modelyard register`, serve them with `modelyard deploy`"
+    else:
+        advice = "the program's own flags set its logging"
+
+    def refuse(_request: Any) -> Any:
+        raise UnimplementedError(f"{method} is not offered here: {advice}")
+
+    return refuse

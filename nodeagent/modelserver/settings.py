@@ -1,0 +1,101 @@
+"""The model server's flags. argparse, because pydantic would double the time a replica takes to start."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from modelyard.errors import InvalidArgumentError
+from modelyard.logs import LogFormat
+from modelyard.resource_names import check_model_name
+
+_MAX_GRPC_BYTES = 2**31 - 1  # gRPC keeps message sizes in a signed 32-bit number
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """One model, and how it is served."""
+
+    program: ClassVar[str] = "modelserver"
+    parent_fd: ClassVar[int | None] = None  # a model server outlives its starter
+
+    model: str
+    version: int
+    file: Path
+    host: str
+    port: int
+    threads: int
+    concurrent_runs: int
+    max_message_bytes: int
+    max_concurrent_requests: int
+    drain_timeout_s: float
+    ready_fd: int | None
+    log_level: str
+    log_format: LogFormat
+
+    @property
+    def host_in_address(self) -> str:
+        """The host as it stands before a port: IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @classmethod
+    def load(cls, arguments: list[str]) -> "ServerSettings":
+        """Settings from the command line; leaves the process with status 2 and a sentence where a flag is wrong."""
+        return cls(**vars(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nodeagent.modelserver", description="Serves one ONNX model.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--model", type=_model_name, required=True, help="the model's name")
+    add("--version", type=_whole_number, required=True, help="its version")
+    add("--file", type=Path, required=True, help="its ONNX file")
+    add("--host", default="127.0.0.1", help="IP address to listen on")
+    add("--port", type=_port, default=0, help="0: any free port, told on --ready-fd")
+    add("--threads", type=_whole_number, default=1, help="threads of one inference")
+    add("--concurrent-runs", type=_whole_number, default=1, help="inferences that may run at the same time")
+    add("--max-message-bytes", type=_message_bytes, default=256 << 20, help="largest request or answer")
+    add("--max-concurrent-requests", type=_whole_number, default=128, help="running and waiting; more are refused")
+    add("--drain-timeout-s", type=_seconds, default=30.0, help="longest time from SIGTERM to the end")
+    add("--ready-fd", type=int, help="file descriptor that gets one JSON line when the model is served")
+    add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    add("--log-format", choices=("text", "json"), default="text")
+    return parser
+
+
+def _model_name(text: str) -> str:
+    try:
+        return check_model_name(text)
+    except InvalidArgumentError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: wanted 0 to 65535")
+    return int(text)
+
+
+def _message_bytes(text: str) -> int:
+    number = _whole_number(text)
+    if number > _MAX_GRPC_BYTES:
+        raise argparse.ArgumentTypeError(f"{text} is more than gRPC can carry in one message, {_MAX_GRPC_BYTES}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds

@@ -1,0 +1,250 @@
+"""How a model server starts, drains, and ends."""
+
+import asyncio
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from onnx import TensorProto, helper
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
+
+from tests.harness.models import write_scale_model
+from tests.harness.onnx_models import tensor, write_counting_model, write_model
+from tests.harness.programs import Program, wait_for
+from tests.integration.modelserver.conftest import StartServer
+
+
+@contextlib.contextmanager
+def stub_of(server: Program) -> Any:
+    with grpc.insecure_channel(server.facts["address"]) as channel:
+        yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+def scale_request(values: Sequence[float]) -> Any:
+    request = pb.ModelInferRequest(model_name="m")
+    request.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+    request.raw_input_contents.append(np.array(values, np.float32).tobytes())
+    return request
+
+
+def counting_request(times: int) -> Any:
+    """A request that takes about a microsecond for each of `times`."""
+    request = pb.ModelInferRequest(model_name="m")
+    request.inputs.add(name="n", datatype="INT64", shape=[1]).contents.int64_contents.append(times)
+    return request
+
+
+def run_to_the_end(*flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nodeagent.modelserver", "--model", "m", "--version", "3", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+class SteadyCallers:
+    """Threads that ask without pause, each on a connection of its own, until they are told to stop."""
+
+    def __init__(self, server: Program, count: int) -> None:
+        self.answered = 0
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._server = server
+        self._threads = [threading.Thread(target=self._call, args=(index,)) for index in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self, index: int) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(self._server.facts["address"], options=options) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            row = [index, index + 1, index + 2, index + 3]
+            while not self._stop.is_set():
+                try:
+                    response = stub.ModelInfer(scale_request(row), timeout=30)
+                    assert np.frombuffer(response.raw_output_contents[0], np.float32).tolist() == [2 * x for x in row]
+                    self.answered += 1
+                except Exception as error:
+                    self.failures.append(repr(error))
+
+
+def test_a_drain_under_load_fails_no_request(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(write_scale_model(tmp_path / "m.onnx", 2.0))
+    process = psutil.Process(server.pid)
+    callers = SteadyCallers(server, 4)
+    with stub_of(server) as stub:
+        wait_for(lambda: callers.answered > 200, "200 answers")
+        process.send_signal(signal.SIGTERM)
+        # As a proxy does: it goes on sending until it hears that the server leaves, and for a while after that.
+        wait_for(lambda: not stub.ServerReady(pb.ServerReadyRequest()).ready, "not ready")
+        assert not stub.ModelReady(pb.ModelReadyRequest(name="m")).ready
+        assert stub.ServerLive(pb.ServerLiveRequest()).live
+        heard = callers.answered
+        wait_for(lambda: callers.answered > heard + 500, "500 answers after the signal")
+        callers.stop()
+    assert server.stop() == 0
+    assert not callers.failures
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.facts["port"]))
+
+
+def test_health_says_that_it_leaves(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(write_counting_model(tmp_path / "m.onnx"))
+    with grpc.insecure_channel(server.facts["address"]) as channel:
+        busy = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(counting_request(500_000))
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        psutil.Process(server.pid).send_signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert np.frombuffer(busy.result().raw_output_contents[0], np.float32) == [500_000]
+    assert server.stop() == 0
+
+
+def test_streams_that_stand_idle_do_not_hold_up_a_drain(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(write_scale_model(tmp_path / "m.onnx", 2.0), "--drain-timeout-s", "1000")
+    with grpc.insecure_channel(server.facts["address"]) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        requests.put(scale_request([1, 2, 3, 4]))
+        answers = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(iter(requests.get, None))
+        assert next(answers).infer_response.model_name == "m"
+        assert server.stop() == 0
+        requests.put(None)
+
+
+def test_a_drain_ends_in_time_whatever_runs(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(write_counting_model(tmp_path / "m.onnx"), "--drain-timeout-s", "0.5")
+    with stub_of(server) as stub:
+        endless = stub.ModelInfer.future(counting_request(2**40))
+        wait_for(lambda: _is_busy(stub), "the endless run")
+        queued = stub.ModelInfer.future(counting_request(1))
+        assert stub.ModelReady(pb.ModelReadyRequest(name="m")).ready
+        assert server.stop() == 0
+        for call in (endless, queued):
+            assert call.exception().code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    assert "still busy when the drain time was over" in server.log_tail()
+
+
+def _is_busy(stub: Any) -> bool:
+    error = stub.ModelInfer.future(counting_request(1), timeout=0.3).exception(timeout=30)
+    return error is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_more_than_the_limit_is_refused_at_once(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(write_counting_model(tmp_path / "m.onnx"), "--max-concurrent-requests", "2")
+    with stub_of(server) as stub:
+        calls = [stub.ModelInfer.future(counting_request(200_000)) for _ in range(6)]
+        errors = [error for call in calls if (error := call.exception(timeout=60))]
+        assert len(errors) == 4
+        assert {error.code() for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert "2 requests are running or waiting" in errors[0].details()
+        assert stub.ModelInfer(counting_request(1), timeout=30).model_name == "m"
+
+
+async def test_a_long_run_holds_up_nobody_but_the_queue(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(write_counting_model(tmp_path / "m.onnx"))
+    async with grpc.aio.insecure_channel(server.facts["address"]) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        long_run = asyncio.ensure_future(stub.ModelInfer(counting_request(1_000_000), timeout=60))
+        for _ in range(50):
+            assert (await stub.ModelReady(pb.ModelReadyRequest(name="m"), timeout=30)).ready
+        assert not long_run.done()
+        given_up = stub.ModelInfer(counting_request(2**40), timeout=0.05)  # its turn never comes
+        with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
+            await given_up
+        await long_run
+        assert (await stub.ModelInfer(counting_request(3), timeout=30)).model_name == "m"
+
+
+def test_concurrent_runs_run_at_the_same_time(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(write_counting_model(tmp_path / "m.onnx"), "--concurrent-runs", "2")
+    with stub_of(server) as stub:
+        long_run = stub.ModelInfer.future(counting_request(1_000_000))
+        assert stub.ModelInfer(counting_request(3), timeout=30).model_name == "m"
+        assert not long_run.done()
+        long_run.result()
+
+
+def test_it_outlives_its_starter(tmp_path: Path) -> None:
+    """The starter dies with all its pipes; the server answers on, and still logs and drains."""
+    file = write_scale_model(tmp_path / "m.onnx", 2.0)
+    starter = (
+        "import subprocess, sys, os;"
+        "p = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE, start_new_session=True, pass_fds=[3]);"
+        "print(p.pid, flush=True); sys.stdin.read(1); os._exit(1)"
+    )
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-m", "nodeagent.modelserver", "--model", "m", "--version", "3", "--file", str(file)]
+    parent = subprocess.Popen(
+        ["bash", "-c", f'exec "$@" 3>&{write_end}', "sh", sys.executable, "-c", starter, *command, "--ready-fd", "3"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[write_end],
+    )  # fmt: skip
+    os.close(write_end)
+    assert parent.stdout and parent.stdin
+    server = psutil.Process(int(parent.stdout.readline()))
+    try:
+        with os.fdopen(read_end) as pipe:
+            port = int(pipe.readline().rpartition(":")[2].strip(" }\n"))
+        parent.kill()
+        parent.wait()
+        server.send_signal(signal.SIGHUP)
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            assert stub.ModelInfer(scale_request([1, 2, 3, 4]), timeout=30).model_name == "m"
+        server.terminate()
+        server.wait(30)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            server.kill()
+        parent.stdin.close()
+        parent.stdout.close()
+
+
+def test_a_file_that_is_no_model_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    file.write_bytes(b"not a model")
+    ended = run_to_the_end("--file", str(file))
+    assert ended.returncode == 3
+    assert f"cannot serve m@3: onnxruntime cannot load {file}" in ended.stderr.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    file = write_scale_model(tmp_path / "m.onnx", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run_to_the_end("--file", str(file), "--port", str(port))
+    assert ended.returncode == 4
+    assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
+
+
+def test_a_model_that_refuses_zeros_is_served(start_server: StartServer, tmp_path: Path) -> None:
+    six = helper.make_tensor("six", TensorProto.FLOAT, [6], [1.0] * 6)
+    nodes = [helper.make_node("Reshape", ["six", "shape"], ["y"], allowzero=1)]
+    file = write_model(
+        tmp_path / "m.onnx", nodes, [tensor("shape", "INT64", ["r"])], [tensor("y", "FP32", None)], [six]
+    )
+    server = start_server(file)
+    assert "the first inference, of zeros, failed" in server.log_tail()
+    request = pb.ModelInferRequest(model_name="m")
+    request.inputs.add(name="shape", datatype="INT64", shape=[2]).contents.int64_contents.extend([2, 3])
+    with stub_of(server) as stub:
+        assert list(stub.ModelInfer(request, timeout=30).outputs[0].shape) == [2, 3]

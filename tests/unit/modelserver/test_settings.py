@@ -1,0 +1,39 @@
+"""The flags."""
+
+from pathlib import Path
+
+import pytest
+
+from nodeagent.modelserver.settings import ServerSettings
+
+NEEDED = ["--model", "resnet", "--version", "3", "--file", "m.onnx"]
+
+
+def test_three_flags_are_enough() -> None:
+    settings = ServerSettings.load(NEEDED)
+    assert (settings.model, settings.version, settings.file) == ("resnet", 3, Path("m.onnx"))
+    assert (settings.host, settings.port, settings.threads, settings.concurrent_runs) == ("127.0.0.1", 0, 1, 1)
+
+
+def test_ipv6_hosts_stand_in_brackets() -> None:
+    assert ServerSettings.load([*NEEDED, "--host", "::1"]).host_in_address == "[::1]"
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--model", "../x"], "cannot be the name of a model"),
+        (["--version", "0"], "not a whole number of 1 or more"),
+        (["--version", "eu"], "not a whole number"),
+        (["--threads", "-1"], "not a whole number"),
+        (["--port", "65536"], "not a port"),
+        (["--max-message-bytes", str(2**31)], "more than gRPC can carry"),
+        (["--drain-timeout-s", "nan"], "not a number of seconds"),
+        (["--drain-timeout", "3"], "unrecognized"),
+    ],
+)
+def test_wrong_flags_are_told(flags: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        ServerSettings.load([*NEEDED, *flags])
+    assert caught.value.code == 2
+    assert text in capsys.readouterr().err
