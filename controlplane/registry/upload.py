@@ -7,14 +7,17 @@ import os
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from controlplane.registry.storage_errors import storage_errors_explained
 from modelyard.errors import DataLossError, InvalidArgumentError
 
 
 class Upload:
-    """Use it in `async with`: what was not moved away by the end of the block is removed."""
+    """Use it in `async with`: what was not moved away by the end of the block is removed.
+
+    The file is made by the first write, inside that block: a caller cancelled before it has nothing to remove.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -22,8 +25,8 @@ class Upload:
         self._sha256 = hashlib.sha256()
         # A cancelled caller leaves its last write running in a thread: removing the file waits for that.
         self._lock = threading.Lock()
-        with storage_errors_explained(path):
-            self._file = path.open("xb")
+        self._file: BinaryIO | None = None
+        self._is_discarded = False
 
     @property
     def sha256(self) -> str:
@@ -57,20 +60,31 @@ class Upload:
 
     def _write(self, chunk: bytes) -> None:
         with self._lock, storage_errors_explained(self.path):
-            if self._file.closed:
-                return  # discarded in the meantime
-            self._file.write(chunk)
+            if self._is_discarded:
+                return
+            self._open().write(chunk)
             self._sha256.update(chunk)
             self.size_bytes += len(chunk)
 
     def _finish(self) -> None:
         with self._lock, storage_errors_explained(self.path):
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            if self._is_discarded:
+                return
+            file = self._open()
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self.path.open("xb")
+        return self._file
 
     def _discard(self) -> None:
         with self._lock:
+            self._is_discarded = True
+            if self._file is None:
+                return
             # Closing writes what is buffered, which a full disk refuses; the descriptor is closed all the same.
             with contextlib.suppress(OSError):
                 self._file.close()

@@ -148,7 +148,7 @@ def test_a_second_agent_on_the_folder_is_refused_by_name(
     controller: StandInController, start_agent: StartAgent
 ) -> None:
     first = start_agent()
-    with pytest.raises(RuntimeError, match=f"process {first.pid} is an agent"):
+    with pytest.raises(RuntimeError, match=f"in use by another agent, process {first.pid} "):
         start_agent()
 
 
