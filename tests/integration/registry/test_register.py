@@ -127,11 +127,12 @@ async def test_an_upload_that_is_cut_off_leaves_nothing(yard: Yard) -> None:
 
 
 async def test_a_client_that_dies_leaves_nothing(yard: Yard) -> None:
-    header, _ = messages("resnet", GOOD)
+    header, chunk = messages("resnet", GOOD)
     target = f"127.0.0.1:{yard.port}"
     async with aio.insecure_channel(target) as channel:
         call = type(yard.stub)(channel).CreateVersion()
         await call.write(header)
+        await call.write(pb.CreateVersionRequest(chunk=chunk.chunk[:50]))
         await until(yard.stored_files)
     await until(lambda: not yard.stored_files())
     assert yard.is_untouched()
