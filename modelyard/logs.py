@@ -2,12 +2,14 @@
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
+_TEXT_PREFIX = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ +[\w.]+: ")
 _PLAIN_FIELDS = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -44,6 +46,11 @@ class TextFormatter(logging.Formatter):
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
         return text
+
+
+def strip_prefix(line: str) -> str:
+    """What a line of TextFormatter says, without when and who; any other line as it is."""
+    return _TEXT_PREFIX.sub("", line, count=1)
 
 
 def configure_logging(level: str = "info", log_format: LogFormat = "text") -> None:

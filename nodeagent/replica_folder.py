@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from modelyard.files import write_whole
+from modelyard.logs import strip_prefix
 from modelyard.processes import ProcessIdentity
 from nodeagent.replica_spec import ReplicaSpec
 
@@ -79,14 +80,14 @@ class ReplicaFolder:
             return 0
 
     def last_log_line(self) -> str:
-        """The last that is not empty; "" where nothing was said."""
+        """What the last that is not empty says; "" where there is none."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
                 lines = deque((line.strip() for line in file if line.strip()), maxlen=1)
         except OSError:
             return ""
-        return lines[0].decode(errors="replace")[:1000] if lines else ""
+        return strip_prefix(lines[0].decode(errors="replace"))[:1000] if lines else ""
 
     def trim_log(self, limit_bytes: int) -> None:
         """Moves what is in the log aside once it is longer than that.

@@ -20,6 +20,7 @@ from nodeagent.modelserver.signature import Signature, signature_of
 
 # What onnxruntime raises when a node of the graph cannot compute what it was given: the shapes or values did not fit.
 _ERRORS_OF_THE_DATA = (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.RuntimeException, ValueError)
+_LOAD_PREFIX = re.compile(r"Load model from .+? failed:\s*(?:Fatal error:\s*)?")
 _CODE_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE_PLACE = re.compile(r"\S+\.(?:cc|h):\d+ (?:.* was false\. |[^()]*\([^)]*\)(?: const)? ?)?")
 
@@ -34,7 +35,8 @@ class OnnxSession:
                 str(file), _session_options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has fifteen kinds, all of them direct children of Exception
-            raise InvalidArgumentError(f"onnxruntime cannot load {file}: {shorten(str(error))}") from error
+            reason = _LOAD_PREFIX.sub("", shorten(str(error)))
+            raise InvalidArgumentError(f"onnxruntime cannot load it: {reason}") from error
         self.signature: Signature = signature_of(self._session.get_inputs(), self._session.get_outputs())
         self._check_model()
         self._run_options = ort.RunOptions()
