@@ -125,8 +125,8 @@ def sized(make: Callable[[Path, int], Model], file: Path, least_ms: float) -> Mo
     while True:
         model = make(file, layers)
         session, feed = bare_session(file, 1), {"x": model.feed()}
-        times = sorted(_seconds_of(session, feed) for _ in range(9))
-        if times[4] * 1e3 >= least_ms:
+        # The fastest of some: what else runs here makes the others slower.
+        if min(_seconds_of(session, feed) for _ in range(15)) * 1e3 >= least_ms:
             return model
         layers += max(1, layers // 2)
 
@@ -146,7 +146,8 @@ def bare_session(file: Path, threads: int) -> ort.InferenceSession:
 def bare_loop(pipe: Connection, model: Model, threads: int) -> None:
     """In a process of its own: for each number of seconds that comes, runs so long and answers with the rate."""
     session, feed = bare_session(model.file, threads), {"x": model.feed()}
-    while (seconds := pipe.recv()) is not None:
+    while True:
+        seconds = pipe.recv()
         count, start = 0, time.perf_counter()
         while (passed := time.perf_counter() - start) < seconds:
             session.run(["y"], feed)
@@ -172,13 +173,14 @@ def running_bare(model: Model, threads: int, cores: list[int]) -> Iterator[tuple
     process = context.Process(target=bare_loop, args=(theirs, model, threads))
     with pinned(cores):
         process.start()
+    theirs.close()  # so that its end is seen
     assert process.pid
     try:
         ours.send(0.2)  # loads the model, warms up
         ours.recv()
         yield ours, psutil.Process(process.pid)
     finally:
-        ours.send(None)
+        process.terminate()
         process.join()
 
 
@@ -283,7 +285,10 @@ def measure(model: Model, arguments: argparse.Namespace, load: Load) -> dict[str
             measure_bare(series["bare"], bare, bare_process, arguments.seconds)
             for concurrency in arguments.concurrency:
                 send = partial(load, port, request, concurrency, arguments.seconds)
-                measure_server(series[str(concurrency)], port, server, send, concurrency)
+                measure_server(series[str(concurrency)], port, server, send)
+        # The end of its time cuts off what a load has under way on each connection; nothing else may fail.
+        if (failed := server_counts(port)[1]) > 1 + arguments.rounds * sum(arguments.concurrency):
+            raise SystemExit(f"{failed} requests failed: the figures mean nothing")
     return series
 
 
@@ -295,15 +300,10 @@ def measure_bare(series: Series, pipe: Connection, process: psutil.Process, seco
     series.cpu_ms.append((cpu_s(process) - cpu) * 1e3 / (rate * seconds))
 
 
-def measure_server(
-    series: Series, port: int, process: psutil.Process, send: Callable[[], float], concurrency: int
-) -> None:
+def measure_server(series: Series, port: int, process: psutil.Process, send: Callable[[], float]) -> None:
     before, cpu = server_counts(port), cpu_s(process)
     series.rates.append(send())
     cpu, after = cpu_s(process) - cpu, server_counts(port)
-    # The end of the time cuts off what is under way on each connection; anything else that fails spoils the figures.
-    if after[1] - before[1] > concurrency:
-        raise SystemExit(f"{after[1] - before[1]} requests failed: the figures mean nothing")
     series.cpu_ms.append(cpu * 1e3 / max(1, after[0] - before[0]))
 
 
@@ -343,7 +343,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object with the goals")
     parser.add_argument("--threads", type=int, default=1, help="of an inference (default 1)")
     arguments = parser.parse_args()
-    arguments.rounds, arguments.seconds = (3, 1.5) if arguments.quick else (7, 5.0)
+    arguments.rounds, arguments.seconds = (4, 1.0) if arguments.quick else (9, 4.0)
     arguments.concurrency = [1, BUSY] if arguments.quick else [1, BUSY, 16]
     return arguments
 
@@ -355,7 +355,7 @@ def main() -> None:
     print(f"{arguments.seconds:g} s, {arguments.threads} thread(s)")
     goals: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for make, least_ms in ((sequence_model, 6.0), (image_model, 12.0), (tiny_model, 0.0)):
+        for make, least_ms in ((sequence_model, 8.0), (image_model, 16.0), (tiny_model, 0.0)):
             model = sized(make, Path(folder) / f"{make.__name__}.onnx", least_ms)
             series = measure(model, arguments, load)
             tell(model, series, arguments.concurrency)

@@ -9,11 +9,12 @@ from modelyard.errors import ResourceExhaustedError
 
 
 class Admission:
-    """Counts the requests that run or wait, and refuses those beyond `limit`. For use on one event loop."""
+    """Counts requests that run or wait, refuses those beyond `limit`, and answers on their way. For one event loop."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._in_flight = 0
+        self._on_their_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self.idle_since = time.monotonic()
@@ -31,14 +32,28 @@ class Admission:
                 " a time, or deploy more replicas"
             )
         self._in_flight += 1
-        self._idle.clear()
+        self._note()
         try:
             yield
         finally:
             self._in_flight -= 1
-            if not self._in_flight:
-                self.idle_since = time.monotonic()
-                self._idle.set()
+            self._note()
+
+    def begin_answer(self) -> None:
+        """A large answer to a slow reader is on its way long after the model has done its part."""
+        self._on_their_way += 1
+        self._note()
+
+    def end_answer(self) -> None:
+        self._on_their_way -= 1
+        self._note()
 
     async def wait_idle(self) -> None:
         await self._idle.wait()
+
+    def _note(self) -> None:
+        if self._in_flight or self._on_their_way:
+            self._idle.clear()
+        else:
+            self.idle_since = time.monotonic()
+            self._idle.set()

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 EXIT_MODEL = 3
 EXIT_PORT = 4
 _QUIET_S = 0.3  # longer than a caller under load leaves between two requests
-_LAST_GRACE_S = 1.0  # for what came in the last instant; streams that stand idle are cut after it
+_LAST_GRACE_S = 3.0  # for a request that is still being received; streams that stand idle are cut after it
 
 
 def main() -> None:

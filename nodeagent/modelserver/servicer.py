@@ -52,8 +52,10 @@ def _unary(method: Any, behaviour: Callable[[Any], Any]) -> Any:
 
 
 def _infer(dataplane: DataPlane) -> Callable[..., Any]:
-    async def infer(data: bytes, _context: Any) -> bytes:
+    async def infer(data: bytes, context: Any) -> bytes:
         response, raws = await dataplane.infer(*_parse_infer_request(data))
+        dataplane.admission.begin_answer()
+        context.add_done_callback(lambda _: dataplane.admission.end_answer())
         return join_raw_contents(response.SerializeToString(), raws)
 
     return infer
@@ -62,7 +64,12 @@ def _infer(dataplane: DataPlane) -> Callable[..., Any]:
 def _stream_infer(dataplane: DataPlane) -> Callable[..., AsyncIterator[bytes]]:
     async def stream_infer(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
         async for data in requests:
-            yield await _stream_answer(dataplane, data)
+            answer = await _stream_answer(dataplane, data)
+            dataplane.admission.begin_answer()
+            try:
+                yield answer
+            finally:
+                dataplane.admission.end_answer()
 
     return stream_infer
 

@@ -112,6 +112,16 @@ async def test_the_index_lists_the_model(plane: DataPlane) -> None:
         plane.repository_index(pb.RepositoryIndexRequest(repository_name="r"))
 
 
+async def test_an_answer_on_its_way_is_waited_for(plane: DataPlane) -> None:
+    await infer(plane, infer_request())
+    plane.admission.begin_answer()
+    idle = asyncio.ensure_future(plane.admission.wait_idle())
+    await asyncio.sleep(0)
+    assert not idle.done()
+    plane.admission.end_answer()
+    await idle
+
+
 async def test_waiting_for_idle(plane: DataPlane) -> None:
     request = asyncio.ensure_future(infer(plane, infer_request()))
     await asyncio.sleep(0)
