@@ -133,7 +133,7 @@ def _listen(server: aio.Server, listen: str) -> str:
     if not port:
         raise FailedPreconditionError(
             f"the controller cannot listen on {listen}: something else does, or this host has no such address; "
-            "stop that, or give another --listen"
+            "stop that, or give another address (--listen; --controller-listen of `modelyard up`)"
         )
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

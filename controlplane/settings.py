@@ -1,5 +1,7 @@
 """What the controller can be told."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from controlplane.registry.opening import MAX_MODEL_BYTES
@@ -12,6 +14,7 @@ class ControllerSettings(ProgramSettings):
     program = "controller"
     model_config = program_config("controller")
 
+    data: Path = Field(Path("modelyard-data/controller"), description="folder for what must outlive a restart")
     listen: Address = Field("127.0.0.1:8010", description="address for agents, routers and people")
     database_url: str = Field("", description="SQLAlchemy URL of the database; default: SQLite in --data")
     artifacts_url: str = Field("", description="where model files are kept, a folder or fsspec URL; default: in --data")

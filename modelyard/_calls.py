@@ -22,7 +22,13 @@ DEFAULT_RETRIES = 2
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 1.0
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
-_NOT_CONNECTED = ("failed to connect", "DNS resolution failed", "name resolution failure", "Name or service not known")
+_NOT_CONNECTED = (
+    "failed to connect",
+    "DNS resolution failed",
+    "errors resolving",
+    "hostname lookup error",
+    "Misformatted domain name",
+)
 
 CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", -1),

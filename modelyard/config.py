@@ -3,15 +3,26 @@
 One TOML file configures a whole yard: a table for each program (`[controller]`, `[agent]`, `[router]`).
 """
 
+import os
 import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSuppress,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
+from modelyard.errors import InvalidArgumentError
 from modelyard.logs import LogFormat
+
+_PROGRAMS = ("controller", "agent", "router")
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -37,10 +48,13 @@ class ProgramSettings(BaseSettings):
     section: ClassVar[dict[str, Any]] = {}
 
     data: Path = Field(Path("modelyard-data"), description="folder for what must outlive a restart")
+    config: Path | None = Field(None, description="TOML file with a table for each program; flags and environment win")
     log_level: str = Field("info", description="debug, info, warning or error")
     log_format: LogFormat = Field("text", description="text for people, json for collectors")
-    ready_fd: int | None = Field(None, description="file descriptor that gets one JSON line when the program is ready")
-    parent_fd: int | None = Field(None, description="file descriptor whose closing stops the program")
+    # For the process that starts this one: it gets one JSON line when the program is ready.
+    ready_fd: CliSuppress[int | None] = None
+    # Its closing stops the program.
+    parent_fd: CliSuppress[int | None] = None
 
     @classmethod
     def settings_customise_sources(
@@ -61,14 +75,16 @@ class ProgramSettings(BaseSettings):
 
         Leaves the process with a sentence on standard error where something is wrong, and after `--help`.
         """
-        config_file, arguments = _take_config_option(arguments)
+        config_file = _find_config_option(arguments) or os.environ.get(f"{cls.model_config['env_prefix']}CONFIG")
         try:
-            cls.section = _read_section(config_file, cls.program) if config_file else {}
+            cls.section = read_config(Path(config_file)).get(cls.program, {}) if config_file else {}
             return CliApp.run(cls, cli_args=arguments)
-        except (OSError, tomllib.TOMLDecodeError, SettingsError) as error:
+        except InvalidArgumentError as error:
+            sys.exit(f"modelyard {cls.program}: {error.message}")
+        except SettingsError as error:
             sys.exit(f"modelyard {cls.program}: {error}")
         except ValidationError as error:
-            lines = [f"  --{'.'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']}" for e in error.errors()]
+            lines = [f"  {_name_setting(cls, problem['loc'])}: {problem['msg']}" for problem in error.errors()]
             sys.exit(f"modelyard {cls.program}: wrong settings\n" + "\n".join(lines))
 
 
@@ -84,17 +100,33 @@ def program_config(program: str) -> SettingsConfigDict:
     )
 
 
-def _take_config_option(arguments: list[str]) -> tuple[Path | None, list[str]]:
+def _name_setting(settings: type[ProgramSettings], place: tuple[int | str, ...]) -> str:
+    """As its owner wrote it: on the command line, or in the file."""
+    name = ".".join(map(str, place))
+    if name in settings.section:
+        return f"{name} in [{settings.program}] of the configuration file"
+    return f"--{name.replace('_', '-')}"
+
+
+def _find_config_option(arguments: list[str]) -> str | None:
+    """Ahead of all others, since the file that it names says what their defaults are."""
     for index, argument in enumerate(arguments):
         if argument == "--config" and index + 1 < len(arguments):
-            return Path(arguments[index + 1]), arguments[:index] + arguments[index + 2 :]
+            return arguments[index + 1]
         if argument.startswith("--config="):
-            return Path(argument.removeprefix("--config=")), arguments[:index] + arguments[index + 1 :]
-    return None, arguments
+            return argument.removeprefix("--config=")
+    return None
 
 
-def _read_section(path: Path, program: str) -> dict[str, Any]:
-    section = tomllib.loads(path.read_text()).get(program, {})
-    if not isinstance(section, dict):
-        raise SettingsError(f"{path}: {program!r} must be a table: [{program}]")
-    return {key.replace("-", "_"): value for key, value in section.items()}
+def read_config(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a yard's file, by program. Raises InvalidArgumentError that names the file and what is wrong."""
+    try:
+        tables = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # not TOML, or not text
+        raise InvalidArgumentError(f"{path} is not TOML: {error}") from error
+    for name, table in tables.items():
+        if name not in _PROGRAMS or not isinstance(table, dict):
+            raise InvalidArgumentError(f"{path}: {name!r} is no table of a yard; wanted [{'], ['.join(_PROGRAMS)}]")
+    return {name: {key.replace("-", "_"): value for key, value in table.items()} for name, table in tables.items()}

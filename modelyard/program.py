@@ -38,6 +38,21 @@ def announce_ready(settings: RunSettings, **facts: object) -> None:
         pipe.write(line)
 
 
+class Patience:
+    """Tells a second request to stop from the same one that came twice: a terminal and a shell may both send it."""
+
+    _SAME_S = 0.3
+
+    def __init__(self) -> None:
+        self._asked_at: float | None = None
+
+    def is_over(self, now: float) -> bool:
+        """To be called at each request; True at one that comes after another, and later than by chance."""
+        if self._asked_at is None:
+            self._asked_at = now
+        return now - self._asked_at > self._SAME_S
+
+
 def run_program(settings: RunSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Runs `main(stop)` until it returns. `stop` is set by SIGTERM, SIGINT, and the end of the parent.
 
@@ -50,9 +65,10 @@ def run_program(settings: RunSettings, main: Callable[[asyncio.Event], Awaitable
 async def _run(settings: RunSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    patience = Patience()
 
     def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
+        if patience.is_over(loop.time()):
             os._exit(128 + number)
         stop.set()
 

@@ -2,6 +2,7 @@
 
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -26,6 +27,7 @@ class AgentSettings(ProgramSettings):
     program = "agent"
     model_config = program_config("agent")
 
+    data: Path = Field(Path("modelyard-data/agent"), description="folder for what must outlive a restart")
     controller: Address = Field("127.0.0.1:8010", description="where the controller listens")
     node: str = Field(default_factory=socket.gethostname, min_length=1, description="this node's name in the yard")
     address: Annotated[str, AfterValidator(_check_ip)] | None = Field(

@@ -10,9 +10,12 @@ from modelyard.config import Address, ProgramSettings, program_config
 
 
 class RouterSettings(ProgramSettings):
+    """Where clients connect: Envoy passes their requests on to the replicas that the controller's routes name."""
+
     program: ClassVar[str] = "router"
     model_config = program_config("router")
 
+    data: Path = Field(Path("modelyard-data/router"), description="folder for what must outlive a restart")
     controller: Address = Field("127.0.0.1:8010", description="where the controller listens")
     listen: Address = Field("127.0.0.1:8001", description="where clients reach the models (port 0: any free one)")
     router_id: str = Field(default_factory=socket.gethostname, description="this router's name in the yard")

@@ -1,6 +1,6 @@
 """Deployments, nodes, replicas and routers to their messages."""
 
-from controlplane.domain import Deployment, DeploymentStatus, Node, Replica, RouterView, Wish
+from controlplane.domain import Deployment, DeploymentStatus, Node, Replica, ReplicaState, RouterView, Wish
 from controlplane.policy.filters import Room
 from controlplane.policy.observations import Observations
 from controlplane.servicers.agent_converters import allocation_to_proto
@@ -58,6 +58,8 @@ def _resources_to_proto(node: Node) -> resources_pb2.NodeResources:
 
 def replica_to_proto(replica: Replica, node: Node | None, observations: Observations) -> resources_pb2.Replica:
     seen = observations.sighting_of(replica)
+    # What it was routed as before the controller started is good enough to go on routing, not to be told as a fact.
+    state = seen.state if node else ReplicaState.PENDING
     return resources_pb2.Replica(
         name=f"replicas/{replica.replica_id}",
         replica_id=replica.replica_id,
@@ -66,7 +68,7 @@ def replica_to_proto(replica: Replica, node: Node | None, observations: Observat
         alias=replica.alias,
         node=replica.node,
         allocation=allocation_to_proto(replica.allocation),
-        state=f"REPLICA_STATE_{seen.state.name}",
+        state=f"REPLICA_STATE_{state.name}",
         address=_join(node.address, seen.port) if node and seen.port else "",
         restarts=seen.restarts,
         message=seen.message,

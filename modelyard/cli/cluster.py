@@ -101,7 +101,7 @@ def _print_deployments(found: Sequence[Any]) -> None:
         )
         for deployment in found
     ]
-    columns = ["DEPLOYMENT", "STATE", "SERVES", "WANTED", "READY", "THREADS", "MESSAGE"]
+    columns = ["DEPLOYMENT", "STATE", "SERVING", "TARGET", "READY", "THREADS", "MESSAGE"]
     output.print_table(columns, rows, title="Deployments", empty="none: modelyard deploy NAME")
 
 

@@ -9,5 +9,5 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
-        sys.exit("modelyard: the command line is not installed here: pip install 'modelyard[cli]'")
+        sys.exit("modelyard: the command line is not installed here: install this project with its extra `cli`")
     make_app()()

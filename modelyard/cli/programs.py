@@ -32,7 +32,9 @@ def add_programs(app: typer.Typer) -> None:
 def check_installed(program: str) -> None:
     """Leaves with a sentence where the program's extra is not installed."""
     if importlib.util.find_spec(PROGRAMS[program][1]) is None:
-        sys.stderr.write(f"modelyard: the {program} is not installed here: pip install 'modelyard[{program}]'\n")
+        sys.stderr.write(
+            f"modelyard: the {program} is not installed here: install this project with its extra `{program}`\n"
+        )
         raise typer.Exit(REFUSED)
 
 

@@ -12,7 +12,7 @@ import typer
 from modelyard.cli import options, output, parsing
 from modelyard.cli.controller import Controller
 from modelyard.cli.registry import list_versions
-from modelyard.errors import AlreadyExistsError
+from modelyard.errors import AlreadyExistsError, InvalidArgumentError
 from modelyard.resource_names import check_model_name, model_name
 
 _CHUNK_BYTES = 1 << 20
@@ -44,6 +44,7 @@ def register(
     from modelyard.v1 import registry_pb2
 
     check_model_name(name)
+    _check_file(path)
     header = registry_pb2.CreateVersionRequest.Header(
         parent=model_name(name),
         size_bytes=path.stat().st_size,
@@ -60,6 +61,14 @@ def register(
         output.print_json(output.to_plain(version))
     else:
         typer.echo(version.model_id)
+
+
+def _check_file(path: Path) -> None:
+    """Raises InvalidArgumentError for what can be opened and has no end, or nothing in it."""
+    if not path.is_file():
+        raise InvalidArgumentError(f"{path} is not a regular file: give the model's own file")
+    if not path.stat().st_size:
+        raise InvalidArgumentError(f"{path} is empty: was it written to its end?")
 
 
 def _compute_sha256(path: Path) -> str:

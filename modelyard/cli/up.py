@@ -15,6 +15,8 @@ import typer
 from modelyard.cli import options, output
 from modelyard.cli.errors import INTERRUPTED
 from modelyard.cli.programs import PROGRAMS, check_installed
+from modelyard.errors import InvalidArgumentError
+from modelyard.program import Patience
 
 if TYPE_CHECKING:
     from modelyard.up.yard import Yard, YardFacts, YardOptions
@@ -53,10 +55,24 @@ def up(
 
     for program in PROGRAMS:
         check_installed(program)
+    _check(config, listen, controller_listen)
     data = data.resolve()
     with hold_data_folder(data, "yard"):
         wanted = YardOptions(data, config.resolve() if config else None, listen, controller_listen)
         raise typer.Exit(asyncio.run(_run(wanted, as_json, parent_fd)))
+
+
+def _check(config: Path | None, *addresses: str) -> None:
+    """What each program would refuse in turn, after those before it have started. Raises InvalidArgumentError."""
+    from modelyard.config import parse_address, read_config
+
+    if config:
+        read_config(config)
+    for address in filter(None, addresses):
+        try:
+            parse_address(address)
+        except ValueError as error:
+            raise InvalidArgumentError(str(error)) from None
 
 
 async def _run(wanted: YardOptions, as_json: bool, parent_fd: int | None) -> int:
@@ -98,14 +114,16 @@ def _listen_for_the_end(yard: Yard, parent_fd: int | None) -> asyncio.Event:
     """Set by the first signal to stop, and by the end of the parent; the second signal ends everything at once."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    patience = Patience()
 
     def on_signal() -> None:
-        if stop.is_set():
+        if patience.is_over(loop.time()):
             _tell("killing all that is left")
             yard.kill()
             os._exit(INTERRUPTED)
+        if not stop.is_set():
+            _tell("stopping; Ctrl-C again ends everything at once")
         stop.set()
-        _tell("stopping; Ctrl-C again ends everything at once")
 
     def on_parent_gone(descriptor: int) -> None:
         loop.remove_reader(descriptor)

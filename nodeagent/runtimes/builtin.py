@@ -21,7 +21,7 @@ class BuiltinRuntime:
         if spec.format != "MODEL_FORMAT_ONNX":
             return f"it serves ONNX files, not {spec.format.removeprefix('MODEL_FORMAT_')}"
         if importlib.util.find_spec("onnxruntime") is None:
-            return "onnxruntime is not installed here; install modelyard[agent]"
+            return "onnxruntime is not installed here; install this project with its extra `agent`"
         return ""
 
     def command(self, spec: ReplicaSpec, file: Path, host: str, ready_fd: int) -> list[str]:

@@ -33,7 +33,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 @pytest.mark.parametrize("program", ["controller", "agent", "router"])
 def test_a_program_gets_its_arguments_and_its_help_untouched(program: str) -> None:
     result = run([program, "--help"])
-    assert result.returncode == 0 and f"usage: modelyard {program}" in result.stdout and "--parent-fd" in result.stdout
+    assert result.returncode == 0 and f"usage: modelyard {program}" in result.stdout and "--config" in result.stdout
     assert run([program, "--no-such-flag"]).returncode != 0
 
 

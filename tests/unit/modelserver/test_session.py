@@ -102,7 +102,7 @@ def test_a_terminated_session_says_so(tmp_path: Path) -> None:
 def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
-    with pytest.raises(InvalidArgumentError, match="onnxruntime cannot load it: ."):
+    with pytest.raises(InvalidArgumentError, match=r"onnxruntime cannot load it: ."):
         load(path)
 
 

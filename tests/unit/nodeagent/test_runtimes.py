@@ -37,7 +37,7 @@ def test_where_none_can_each_says_why() -> None:
 
 def test_a_node_without_onnxruntime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "install modelyard[agent]" in BUILTIN.why_not(SPEC)
+    assert "with its extra `agent`" in BUILTIN.why_not(SPEC)
 
 
 def test_threads_are_set_by_flag_and_by_environment_together() -> None:

@@ -164,7 +164,7 @@ async def test_no_upload_begins_that_has_no_room(local: ArtifactStore, monkeypat
 
 async def test_a_disk_that_fills_up_leaves_nothing(local: ArtifactStore, tmp_path: Path) -> None:
     upload = Upload(tmp_path / "artifacts" / "incoming" / "x")
-    upload._file.close()
+    upload.path.touch()
     upload._file = Path("/dev/full").open("wb")  # noqa: ASYNC230, SIM115
     with pytest.raises(ResourceExhaustedError, match=r"incoming/x.*free some"):
         async with upload:
