@@ -32,7 +32,7 @@ Row = tuple[str, str, str, str]
 
 def main() -> int:
     options = parse_arguments()
-    data = Path(os.environ.get("MODELYARD_DATA") or ROOT / "modelyard-data")
+    data = Path(os.environ.get("MODELYARD_DATA") or ROOT / "demo-data")
     try:
         with DemoYard(data) as yard:
             serve(yard)
