@@ -40,11 +40,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
     data = settings.data.resolve()
-    folders = EnvoyFolders(run=make_run_folder(data), log=data / "envoy.log")
-    found = load_processes(data / _RECORD)
     host, port = parse_address(settings.listen)
     host = await resolve_host(host)
-    port = choose_port(host, port, found)
+    port = choose_port(host, port, load_processes(data / _RECORD))
+    spec = EnvoySpec(find_envoy(settings.envoy), settings.concurrency, host, port)
+    folders = EnvoyFolders(run=make_run_folder(data), log=data / "envoy.log")
     plane = DataPlane(
         listen_host=host,
         listen_port=port,
@@ -54,13 +54,7 @@ async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
     )
     state = RouterState(plane, data / _TABLE)
     state.load()
-    supervisor = Supervisor(
-        state.hub,
-        EnvoySpec(find_envoy(settings.envoy), settings.concurrency, host, port),
-        folders,
-        data / _RECORD,
-        drain_timeout_s=settings.drain_timeout_s,
-    )
+    supervisor = Supervisor(state.hub, spec, folders, data / _RECORD, settings.drain_timeout_s)
     session = ControllerSession(
         state,
         controller=settings.controller,
@@ -69,14 +63,20 @@ async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
     )
     ads_server = create_ads_server(state.hub, str(folders.ads_socket))
     local_server = create_local_server(state, str(folders.local_socket))
-    async with _running(ads_server), _running(local_server):
-        try:
-            await supervisor.start(found)
-            announce_ready(settings, address=format_address(host, port))
-            await _run_until(stop, [state.run(), supervisor.run(), session.run()])
-        finally:
-            await supervisor.stop()
-    folders.remove_sockets()
+
+    async def serve_clients() -> None:
+        await supervisor.start()
+        announce_ready(settings, address=format_address(host, port))
+        await asyncio.gather(supervisor.run(), session.run())
+
+    try:
+        async with _running(ads_server), _running(local_server):
+            try:
+                await _run_until(stop, [state.run(), serve_clients()])
+            finally:
+                await supervisor.stop()
+    finally:
+        folders.remove_sockets()
 
 
 async def _run_until(stop: asyncio.Event, parts: Sequence[Coroutine[Any, Any, object]]) -> None:

@@ -29,16 +29,16 @@ class ControllerSession:
         self._router_id = router_id
         self._address = address
         self._backoff_s = _FIRST_BACKOFF_S
+        self._is_following = True  # said to be, so that the first loss is logged
 
     async def run(self) -> None:
         """Connects again whenever the stream ends; runs until it is cancelled."""
         while True:
             try:
                 await self._follow()
-                log.warning("the controller ended the session")
+                self._log_loss("the controller ended it")
             except aio.AioRpcError as error:
-                details = {"controller": self._controller, "status": error.code().name, "details": error.details()}
-                log.warning("no session with the controller; trying again", extra=details)
+                self._log_loss(f"{error.code().name}: {error.details()}")
             await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))
             self._backoff_s = min(2 * self._backoff_s, _LAST_BACKOFF_S)
 
@@ -46,8 +46,16 @@ class ControllerSession:
         async with aio.insecure_channel(self._controller, options=_CHANNEL_OPTIONS) as channel:
             responses = routing_pb2_grpc.RoutingServiceStub(channel).WatchRoutes(self._requests())
             async for response in responses:
-                self._backoff_s = _FIRST_BACKOFF_S
+                if not self._is_following:
+                    log.info("following the controller", extra={"controller": self._controller})
+                self._backoff_s, self._is_following = _FIRST_BACKOFF_S, True
                 self._state.accept_table(response.table)
+
+    def _log_loss(self, why: str) -> None:
+        """Once for each time that the controller is away, however often it is tried."""
+        level = logging.WARNING if self._is_following else logging.DEBUG
+        log.log(level, "no session with the controller; trying again", extra={"why": why, "backoff_s": self._backoff_s})
+        self._is_following = False
 
     async def _requests(self) -> AsyncIterator[routing_pb2.WatchRoutesRequest]:
         sent = self._state.status

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from modelyard.errors import InvalidArgumentError
 from modelyard.v1 import routing_pb2
 from router.ads.hub import Applied, Hub
@@ -54,7 +56,7 @@ class RouterState:
             message = routing_pb2.RouteTable.FromString(self._path.read_bytes())
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:  # protobuf's DecodeError is a ValueError
+        except (OSError, DecodeError) as error:
             log.error("cannot read the stored route table; waiting for the controller's: %s", error)
             return
         self.accept_table(message)
@@ -73,7 +75,8 @@ class RouterState:
             await asyncio.to_thread(write_whole, self._path, message.SerializeToString())
             self._pushed = {s: m for s, m in self._pushed.items() if s.sequence > snapshot.sequence}
         version = snapshot.table_version if snapshot else 0
-        log.info("route table applied", extra={"version": version, "error": applied.error})
+        if not applied.error:
+            log.info("route table applied", extra={"version": version})
         self.status = routing_pb2.RouterStatus(applied_version=version, error=applied.error)
         self.status_changed.set()
 

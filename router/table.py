@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from modelyard.errors import InvalidArgumentError
 from modelyard.v1 import routing_pb2
+from router.xds.types import LOCAL_CLUSTER
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _pool_faults(message: routing_pb2.RouteTable) -> Iterable[str]:
     for name, count in Counter(pool.name for pool in message.pools).items():
         if count > 1:
             yield f"pool {name!r} is there {count} times"
-        if not _is_printable(name):
+        if not _is_printable(name) or name == LOCAL_CLUSTER:
             yield f"{name!r} cannot be the name of a pool"
     for pool in message.pools:
         for endpoint in pool.endpoints:

@@ -74,10 +74,8 @@ class Hub:
         if rejection := stream.handle_request(request):
             self._handle_rejection(stream.node_id, rejection)
 
-    def handle_progress(self, stream: AdsStream) -> None:
-        """To be called when `stream` has nothing more to send for now."""
-        if stream.applied is self._target:
-            self._good = self._target
+    def handle_progress(self) -> None:
+        """To be called when a stream has nothing more to send for now."""
         self._update()
 
     def _handle_rejection(self, node_id: str, rejection: Rejection) -> None:
@@ -101,6 +99,7 @@ class Hub:
         now = Applied(self._applied_by_all(), self._error)
         if now != self.applied:
             self.applied = now
+            self._good = now.snapshot or self._good
             self._on_change(now)
 
     def _applied_by_all(self) -> Snapshot | None:

@@ -30,7 +30,7 @@ class AdsServicer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ign
                 wake.clear()
                 while response := stream.next_response():
                     yield response
-                self._hub.handle_progress(stream)
+                self._hub.handle_progress()
                 await _wait(wake, stream)
         finally:
             self._hub.close_stream(stream)

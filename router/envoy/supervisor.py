@@ -4,12 +4,19 @@ import asyncio
 import contextlib
 import logging
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from modelyard.errors import FailedPreconditionError, InternalError, YardError
 from router.ads.hub import Hub
-from router.envoy.process import DRAIN_TIME_S, EnvoyFolders, EnvoyProcess, EnvoySpec, dump_processes, launch
+from router.envoy.process import (
+    DRAIN_TIME_S,
+    EnvoyFolders,
+    EnvoyProcess,
+    EnvoySpec,
+    dump_processes,
+    launch,
+    load_processes,
+)
 from router.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -25,29 +32,26 @@ _STEADY_S = 10.0  # an Envoy that lived so long did not die of its start
 class Supervisor:
     """`record` is the file in which the running processes are written down for the next router process."""
 
-    def __init__(
-        self, hub: Hub, spec: EnvoySpec, folders: EnvoyFolders, record: Path, *, drain_timeout_s: float
-    ) -> None:
+    def __init__(self, hub: Hub, spec: EnvoySpec, folders: EnvoyFolders, record: Path, drain_timeout_s: float) -> None:
         self._hub = hub
         self._spec = spec
         self._folders = folders
         self._record = record
         self._drain_timeout_s = drain_timeout_s
+        self._found = load_processes(record)
+        self._log_start = 0  # where the log of the Envoy that was started last begins, in bytes
         self._serving: EnvoyProcess | None = None
         self._draining: dict[EnvoyProcess, asyncio.Task[None]] = {}
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
-    async def start(self, found: Sequence[EnvoyProcess]) -> None:
-        """Returns when an Envoy listens: one of those `found` running, if it is as wanted, else a new one.
+    async def start(self) -> None:
+        """Returns when an Envoy listens: the one that an earlier router process left, if it fits, else a new one.
 
-        The others serve until then. Raises FailedPreconditionError or InternalError where none can be brought up.
+        Others serve until then. Raises FailedPreconditionError or InternalError where none can be brought up.
         """
-        if not await self._adopt(found):
+        if not await self._adopt():
             await self._launch()
-        for process in found:
-            if process != self._serving and process.identity.is_alive():
-                log.info("replaced an Envoy that was started otherwise", extra={"pid": process.pid})
-                self._retire(process)
+        self._retire_found()
         self._store()
 
     async def run(self) -> None:
@@ -70,14 +74,15 @@ class Supervisor:
     async def stop(self) -> None:
         """Drains and ends all Envoys; nothing of them stays."""
         if self._serving:
-            self._retire(self._serving)
+            self._found.append(self._serving)
             self._serving = None
+        self._retire_found()
         while self._draining:
             await asyncio.wait(self._draining.values())
         self._record.unlink(missing_ok=True)
 
-    async def _adopt(self, found: Sequence[EnvoyProcess]) -> bool:
-        for process in found:
+    async def _adopt(self) -> bool:
+        for process in self._found:
             if not process.matches(self._spec):
                 continue
             try:
@@ -87,10 +92,13 @@ class Supervisor:
                 continue
             log.info("adopted the running Envoy", extra={"pid": process.pid})
             self._serving = process
+            self._found.remove(process)
             return True
         return False
 
     async def _launch(self) -> None:
+        log_path = self._folders.log
+        self._log_start = log_path.stat().st_size if log_path.exists() else 0
         try:
             process, child = launch(self._spec, self._folders)
         except OSError as error:
@@ -118,8 +126,10 @@ class Supervisor:
         self._hub.add_data_plane(process.node_id)
 
     def _failure(self, what: str) -> InternalError:
-        lines = self._folders.log.read_text(errors="replace").splitlines()[-5:] if self._folders.log.exists() else []
-        return InternalError(f"Envoy {what}: {self._hub.applied.error or ' | '.join(lines)}; see {self._folders.log}")
+        log_path = self._folders.log
+        said = log_path.read_bytes()[self._log_start :].decode(errors="replace") if log_path.exists() else ""
+        reason = self._hub.applied.error or " | ".join(said.splitlines()[-5:]) or "it said nothing"
+        return InternalError(f"Envoy {what}: {reason}; all that it said is in {log_path}")
 
     async def _wait_death(self, process: EnvoyProcess) -> None:
         while process.identity.is_alive():
@@ -134,11 +144,16 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 await process.admin.reopen_logs()
 
+    def _retire_found(self) -> None:
+        while self._found:
+            self._retire(self._found.pop())
+
     def _retire(self, process: EnvoyProcess) -> None:
         """Drains and ends it in the background. Until it is gone it routes, and counts.
 
         Where another has taken over, its listener is given the time to close: connections may still come to it.
         """
+        log.info("draining an Envoy", extra={"pid": process.pid})
         self._hub.add_data_plane(process.node_id)
         self._draining[process] = asyncio.create_task(self._drain(process))
 
@@ -167,7 +182,7 @@ class Supervisor:
         self._store()
 
     def _store(self) -> None:
-        running = [*([self._serving] if self._serving else []), *self._draining]
+        running = [*([self._serving] if self._serving else []), *self._found, *self._draining]
         write_whole(self._record, dump_processes(running))
 
 

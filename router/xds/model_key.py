@@ -46,9 +46,11 @@ end
 
 -- The varint at `at`, and where the next field begins; nil where the message ends in it.
 local function varint_at(at)
+  local found = byte(window, at - window_start + 1)
+  if found and found < 128 then return found, at + 1 end  -- nearly always
   local value, factor = 0, 1
   for next_at = at + 1, at + 10 do
-    local found = byte_at(next_at - 1)
+    found = byte_at(next_at - 1)
     if not found then return nil end
     if found < 128 then return value + found * factor, next_at end
     value, factor = value + (found - 128) * factor, factor * 128

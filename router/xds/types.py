@@ -11,7 +11,7 @@ LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
 LOCAL_CLUSTER = "local"
-"""The cluster of the router's own answers. Pools have a "/" in their names, so none is called so."""
+"""The cluster of the router's own answers; no pool is called so."""
 
 ROUTE_CONFIGURATION = "models"
 """The name by which the listener asks for the routes."""

@@ -107,3 +107,14 @@ async def test_a_table_that_is_refused_leaves_the_last_one_in_force(
         await controller.apply(3, pools={"m/production@1": [backend]}, routes={"m": "m/production@1"})
         assert controller.status.error == ""
     assert running.errors == []
+
+
+async def test_an_envoy_that_cannot_be_run_is_told_and_leaves_nothing(
+    router: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for binary, sentence in ((__file__, "cannot run Envoy"), ("/bin/false", "Envoy ended during its start")):
+        router.arguments = ("--envoy", binary)
+        with pytest.raises(AssertionError):
+            await router.start()
+        assert sentence in capfd.readouterr().err
+        assert sorted(path.name for path in router.data.iterdir()) == ["envoy.log", "router.lock"]

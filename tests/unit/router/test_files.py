@@ -1,0 +1,64 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import FailedPreconditionError
+from router.envoy.process import EnvoyProcess, dump_processes, load_processes
+from router.files import hold_data_folder, make_run_folder, write_whole
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"one", b"two"):
+        write_whole(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_folder_is_held_by_one(tmp_path: Path) -> None:
+    data = tmp_path / "new" / "data"
+    with hold_data_folder(data):
+        refused = pytest.raises(FailedPreconditionError, match="in use by another router, process")
+        with refused, hold_data_folder(data):
+            pass
+    with hold_data_folder(data):
+        pass
+
+
+def test_sockets_get_short_paths_in_a_private_folder(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    folder = make_run_folder(long)
+    try:
+        assert len(str(folder / "envoy-01234567.sock")) < 108
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert make_run_folder(long) == folder
+    finally:
+        folder.rmdir()
+
+
+def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    data = tmp_path.resolve()
+    if len(str(data / "run")) > 80:
+        pytest.skip("the path of the temporary folder is too long for this")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FailedPreconditionError, match="remove it"):
+        make_run_folder(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'[{"pid": 1}]', b'{"pid": 1}'])
+def test_a_damaged_record_names_no_process(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "envoy.json"
+    assert load_processes(path) == []
+    path.write_bytes(content)
+    assert load_processes(path) == []
+
+
+def test_a_process_that_is_another_by_now_is_not_known(tmp_path: Path) -> None:
+
+    path = tmp_path / "envoy.json"
+    mine = EnvoyProcess(os.getpid(), 1.0, "envoy-1", "/tmp/x.sock", "print", "127.0.0.1", 8001)
+    path.write_bytes(dump_processes([mine]))
+    assert load_processes(path) == []
