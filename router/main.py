@@ -12,13 +12,14 @@ from grpc import aio
 
 from modelyard.config import parse_address
 from modelyard.errors import YardError
+from modelyard.files import hold_data_folder
 from modelyard.program import announce_ready, run_program
 from router.ads.server import create_ads_server
 from router.envoy.address import format_address, resolve_host
 from router.envoy.binary import find_envoy
 from router.envoy.process import EnvoyFolders, EnvoySpec, choose_port, load_processes
 from router.envoy.supervisor import Supervisor
-from router.files import hold_data_folder, make_run_folder
+from router.files import make_run_folder
 from router.local.service import create_local_server
 from router.session import ControllerSession
 from router.settings import RouterSettings
@@ -32,7 +33,7 @@ _TABLE = "route_table.binpb"
 def main(arguments: list[str] | None = None) -> None:
     settings = RouterSettings.load(sys.argv[1:] if arguments is None else arguments)
     try:
-        with hold_data_folder(settings.data):
+        with hold_data_folder(settings.data, "router"):
             run_program(settings, partial(_serve, settings))
     except YardError as error:
         sys.exit(f"modelyard router: {error.message}")

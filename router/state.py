@@ -7,10 +7,10 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from modelyard.errors import InvalidArgumentError
+from modelyard.files import write_whole
 from modelyard.v1 import routing_pb2
 from router.ads.hub import Applied, Hub
 from router.ads.stream import Snapshot
-from router.files import write_whole
 from router.resources import compute_resources
 from router.table import Table, parse_table
 from router.xds.data_plane import DataPlane

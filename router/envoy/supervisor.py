@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from modelyard.errors import FailedPreconditionError, InternalError, YardError
+from modelyard.files import write_whole
 from router.ads.hub import Hub
 from router.envoy.process import (
     DRAIN_TIME_S,
@@ -17,7 +18,6 @@ from router.envoy.process import (
     launch,
     load_processes,
 )
-from router.files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -21,16 +21,12 @@ def find_refusal(table: Table | None, key: str) -> YardError:
         return InvalidArgumentError(f"the request names no model: set model_name; {_describe_served(table)}")
     if table is None:
         return NO_TABLE
-    if route := find_route(table, key):
+    if route := next((route for route in table.routes if route.key == key), None):
         return UnavailableError(route.reason or f"model {key} is not ready yet; try again")
-    siblings = [route.key for route in table.routes if route.model == model]
+    siblings = [route.key for route in table.routes if route.model == model and route.pool]
     if at and siblings:
         return NotFoundError(f"model {model!r} is not served as {version!r}; it is served as {_enumerate(siblings)}")
     return NotFoundError(f"no model {key!r} is served here; {_describe_near(table, key)}")
-
-
-def find_route(table: Table, key: str) -> Route | None:
-    return next((route for route in table.routes if route.key == key), None)
 
 
 def list_repository(table: Table, *, only_ready: bool) -> service_pb2.RepositoryIndexResponse:
@@ -54,7 +50,7 @@ def _make_row(route: Route) -> service_pb2.RepositoryIndexResponse.ModelIndex:
 
 
 def _describe_near(table: Table, key: str) -> str:
-    near = difflib.get_close_matches(key, [route.key for route in table.routes], n=3)
+    near = difflib.get_close_matches(key, [route.key for route in table.routes if route.pool], n=3)
     return f"did you mean {_enumerate(near)}?" if near else _describe_served(table)
 
 

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 
 from modelyard.errors import UnimplementedError
 from modelyard.grpc_server import create_server
-from router.local.answers import NO_TABLE, find_refusal, find_route, list_repository
+from router.local.answers import NO_TABLE, find_refusal, list_repository
 from router.table import Table
 from router.xds.routes import KEY_HEADER
 
@@ -74,8 +74,11 @@ class LocalService(grpc.GenericRpcHandler):
         return list_repository(self._state.table, only_ready=request.ready)
 
     async def _model_ready(self, requests: Any, context: Any) -> AsyncIterator[service_pb2.ModelReadyResponse]:
+        """Of what no replica answers for: not ready, also where the name is unknown. So Triton says, and clients that
+        wait for a model to appear rely on it.
+        """
         table, key = self._state.table, _read_key(context)
-        if table is None or not find_route(table, key):
+        if table is None or not key:
             raise find_refusal(table, key)
         yield service_pb2.ModelReadyResponse(ready=False)
 

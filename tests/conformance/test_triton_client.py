@@ -27,6 +27,8 @@ def test_sync_client(yard: Yard) -> None:
         assert client.get_server_metadata().name == "modelyard"
         assert client.is_model_ready("scale")
         assert client.is_model_ready("scale", "1")
+        assert not client.is_model_ready("scale", "7")
+        assert not client.is_model_ready("nobody")
         metadata = client.get_model_metadata("scale")
         assert [(t.name, t.datatype, list(t.shape)) for t in metadata.inputs] == [("x", "FP32", [-1, 4])]
         assert [(t.name, t.datatype, list(t.shape)) for t in metadata.outputs] == [("y", "FP32", [-1, 4])]

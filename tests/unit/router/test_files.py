@@ -5,25 +5,7 @@ import pytest
 
 from modelyard.errors import FailedPreconditionError
 from router.envoy.process import EnvoyProcess, dump_processes, load_processes
-from router.files import hold_data_folder, make_run_folder, write_whole
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    for content in (b"one", b"two"):
-        write_whole(path, content)
-        assert path.read_bytes() == content
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_folder_is_held_by_one(tmp_path: Path) -> None:
-    data = tmp_path / "new" / "data"
-    with hold_data_folder(data):
-        refused = pytest.raises(FailedPreconditionError, match="in use by another router, process")
-        with refused, hold_data_folder(data):
-            pass
-    with hold_data_folder(data):
-        pass
+from router.files import make_run_folder
 
 
 def test_sockets_get_short_paths_in_a_private_folder(tmp_path: Path) -> None:
