@@ -55,8 +55,8 @@ class Client:
         merged = _inference.merge_inputs(inputs, tensors)
         deadline = self._deadline(timeout_s)
         datatypes = await self._input_datatypes(target, deadline) if _inference.needs_metadata(merged) else {}
-        request = _inference.serialize_request(target, _inference.as_arrays(merged, datatypes), outputs)
         try:
+            request = _inference.serialize_request(target, _inference.as_arrays(merged, datatypes), outputs)
             response = await self._call("ModelInfer", request, deadline, target=target, retries=retries)
         except InvalidArgumentError:
             self._datatypes.pop(target.key, None)  # the name may point to a version with other types by now

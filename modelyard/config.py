@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from modelyard.errors import InvalidArgumentError
-from modelyard.logs import LogFormat
+from modelyard.logs import LogFormat, LogLevel
 
 _PROGRAMS = ("controller", "agent", "router")
 
@@ -49,7 +49,7 @@ class ProgramSettings(BaseSettings):
 
     data: Path = Field(Path("modelyard-data"), description="folder for what must outlive a restart")
     config: Path | None = Field(None, description="TOML file with a table for each program; flags and environment win")
-    log_level: str = Field("info", description="debug, info, warning or error")
+    log_level: LogLevel = Field("info", description="the least that is logged")
     log_format: LogFormat = Field("text", description="text for people, json for collectors")
     # For the process that starts this one: it gets one JSON line when the program is ready.
     ready_fd: CliSuppress[int | None] = None

@@ -76,6 +76,11 @@ STATUS_BY_ERROR: dict[type[YardError], grpc.StatusCode] = {
 ERROR_BY_STATUS: dict[grpc.StatusCode, type[YardError]] = {status: error for error, status in STATUS_BY_ERROR.items()}
 
 
+def status_of(error: YardError) -> grpc.StatusCode:
+    """That of its class, or of the nearest one above it."""
+    return next(STATUS_BY_ERROR[kind] for kind in (*type(error).__mro__, InternalError) if kind in STATUS_BY_ERROR)
+
+
 def from_status(code: grpc.StatusCode, details: str) -> YardError:
     """The error that a server meant by a gRPC status; InternalError for a status that no yard sends."""
     return ERROR_BY_STATUS.get(code, InternalError)(details)

@@ -12,16 +12,24 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from modelyard.errors import STATUS_BY_ERROR, YardError
+from modelyard.errors import YardError, status_of
 
 log = logging.getLogger(__name__)
+
+# Percent-encoding makes up to nine bytes of a character; the header has room for 16 KiB where nobody says otherwise.
+_MAX_MESSAGE_CHARACTERS = 1500
 
 
 async def _abort(context: Any, method: str, error: Exception) -> None:
     if isinstance(error, YardError):
-        await context.abort(STATUS_BY_ERROR[type(error)], error.message)
+        await context.abort(status_of(error), _shorten(error.message))
     log.exception("unexpected error in %s", method, exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, "internal error; the server's log has the details")
+
+
+def _shorten(message: str) -> str:
+    """A status travels in a header, and a peer that takes no header of that size sees another error instead."""
+    return message if len(message) <= _MAX_MESSAGE_CHARACTERS else message[: _MAX_MESSAGE_CHARACTERS - 3] + "..."
 
 
 class ErrorInterceptor(aio.ServerInterceptor):
@@ -99,7 +107,9 @@ def create_server(
             ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share it silently
             ("grpc.keepalive_time_ms", 10_000),
             ("grpc.keepalive_timeout_ms", 5_000),
-            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            # Envoy asks a replica every second whether it is still there, also while one inference runs for minutes.
+            # gRPC takes that for an attack, and ends the connection with all that runs on it, unless told not to count.
+            ("grpc.http2.max_ping_strikes", 0),
             *message_size_options(max_message_bytes),
             *options,
         ],

@@ -9,6 +9,7 @@ from grpc import aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from modelyard.grpc_server import message_size_options
+from nodeagent.modelserver.canary_id import CANARY_ID
 from nodeagent.replica_spec import ReplicaSpec, TensorSpec
 
 log = logging.getLogger(__name__)
@@ -22,20 +23,26 @@ _ITEM_BYTES = {
 _REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL)
 
 
+_LARGEST_CANARY_BYTES = 64 << 20
+
+
 class CanaryError(Exception):
     """Why a replica counts as not answering, in a sentence."""
 
 
 def make_canary(spec: ReplicaSpec) -> service_pb2.ModelInferRequest:
     """An inference of zeros, with one for each dimension that varies; strings are empty."""
-    request = service_pb2.ModelInferRequest(
-        model_name=spec.model, model_version=str(spec.version), id="modelyard-canary"
-    )
+    request = service_pb2.ModelInferRequest(model_name=spec.model, model_version=str(spec.version), id=CANARY_ID)
     for tensor in spec.inputs:
         shape = [max(size, 1) if size < 0 else size for size in tensor.shape]
         request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
         request.raw_input_contents.append(_zeros(tensor, shape))
     return request
+
+
+def _canary_bytes(spec: ReplicaSpec) -> int:
+    shapes = ([max(size, 1) for size in tensor.shape] for tensor in spec.inputs)
+    return sum(4 * math.prod(shape) for shape in shapes)
 
 
 def _zeros(tensor: TensorSpec, shape: list[int]) -> bytes:
@@ -52,7 +59,8 @@ class Prober:
         self._channel = aio.insecure_channel(target, options=options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._spec = spec
-        self._canary = make_canary(spec)
+        # Zeros of a gigabyte would cost this agent that much, and the replica the time, at every probe.
+        self._canary = make_canary(spec) if _canary_bytes(spec) <= _LARGEST_CANARY_BYTES else None
         self._canary_answered = False
         self._refusal_told = False
         # Of the server's life, as of the last probe; None: not known yet.
@@ -67,13 +75,15 @@ class Prober:
         if self._canary_answered and await self._has_answered_others(timeout_s):
             return self._shortest_s
         start = time.monotonic()
+        if self._canary is None:
+            await self._ask_readiness(timeout_s)
+            return time.monotonic() - start
         try:
             await self._stub.ModelInfer(self._canary, timeout=timeout_s)
         except aio.AioRpcError as error:
             await self._judge(error, timeout_s)
         else:
             self._canary_answered = True
-            self._answers = None if self._answers is None else self._answers + 1
         self._shortest_s = min(self._shortest_s, time.monotonic() - start)
         return self._shortest_s
 
@@ -99,13 +109,7 @@ class Prober:
 
     async def _fall_back_to_readiness(self, refusal: aio.AioRpcError, timeout_s: float) -> None:
         """For a model that cannot make anything of zeros: its server did answer."""
-        request = service_pb2.ModelReadyRequest(name=self._spec.model, version=str(self._spec.version))
-        try:
-            response = await self._stub.ModelReady(request, timeout=timeout_s)
-        except aio.AioRpcError as error:
-            raise CanaryError(f"readiness: {error.code().name}: {error.details()}") from error
-        if not response.ready:
-            raise CanaryError(f"not ready, and its canary inference failed: {refusal.details()}")
+        await self._ask_readiness(timeout_s)
         if not self._refusal_told:
             self._refusal_told = True
             log.warning(
@@ -114,3 +118,12 @@ class Prober:
                 self._spec.model_id,
                 refusal.details(),
             )
+
+    async def _ask_readiness(self, timeout_s: float) -> None:
+        request = service_pb2.ModelReadyRequest(name=self._spec.model, version=str(self._spec.version))
+        try:
+            response = await self._stub.ModelReady(request, timeout=timeout_s)
+        except aio.AioRpcError as error:
+            raise CanaryError(f"readiness: {error.code().name}: {error.details()}") from error
+        if not response.ready:
+            raise CanaryError("its server says that it is not ready")

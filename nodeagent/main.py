@@ -37,7 +37,12 @@ async def run_agent(
 
 
 def _make_workshop(settings: AgentSettings, folder: DataFolder, cache: ArtifactCache) -> Workshop:
-    runtime = BuiltinRuntime(settings.max_message_bytes, settings.max_concurrent_requests, settings.drain_timeout_s)
+    runtime = BuiltinRuntime(
+        max_message_bytes=settings.max_message_bytes,
+        max_batch_size=settings.max_batch_size,
+        max_concurrent_requests=settings.max_concurrent_requests,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
     return Workshop(
         replicas=folder.replicas,
         cache=cache,

@@ -42,6 +42,7 @@ class AgentSettings(ProgramSettings):
         "stop", description="at the end: stop drains and stops the replicas, keep leaves them for the next agent"
     )
     max_message_bytes: int = Field(256 << 20, gt=0, lt=1 << 31, description="largest request and reply of a replica")
+    max_batch_size: int = Field(1 << 16, ge=1, description="rows of one request to a model that takes batches")
     max_concurrent_requests: int = Field(128, ge=1, description="requests that a replica takes at once")
     cache_limit_bytes: int = Field(
         20 << 30, ge=0, description="model files that no replica uses are removed beyond this size of the cache"

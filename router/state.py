@@ -17,6 +17,8 @@ from router.xds.data_plane import DataPlane
 
 log = logging.getLogger(__name__)
 
+_STORE_RETRY_S = 1.0
+
 
 class RouterState:
     """`status` is what the controller is told; `status_changed` is set whenever it changes."""
@@ -72,13 +74,25 @@ class RouterState:
         # The controller stops what is no longer routed, so a restart must never go back behind what it was told.
         snapshot = applied.snapshot
         if snapshot and (message := self._pushed.pop(snapshot, None)):
-            await asyncio.to_thread(write_whole, self._path, message.SerializeToString())
+            if not await self._store(message):
+                self._pushed[snapshot] = message
+                return
             self._pushed = {s: m for s, m in self._pushed.items() if s.sequence > snapshot.sequence}
         version = snapshot.table_version if snapshot else 0
         if not applied.error:
             log.info("route table applied", extra={"version": version})
         self.status = routing_pb2.RouterStatus(applied_version=version, error=applied.error)
         self.status_changed.set()
+
+    async def _store(self, message: routing_pb2.RouteTable) -> bool:
+        try:
+            await asyncio.to_thread(write_whole, self._path, message.SerializeToString())
+        except OSError as error:
+            # Requests go on; what the controller wants to stop waits, since a restart here would route to it again.
+            log.error("cannot store the route table, trying again: %s", error)
+            asyncio.get_running_loop().call_later(_STORE_RETRY_S, self._applied_changed.set)
+            return False
+        return True
 
     def _on_applied(self, applied: Applied) -> None:
         self._applied_changed.set()

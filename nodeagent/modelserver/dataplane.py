@@ -7,9 +7,10 @@ from typing import Any
 
 from tritonclient.grpc import service_pb2 as pb
 
-from modelyard.errors import NotFoundError, UnimplementedError
+from modelyard.errors import InvalidArgumentError, NotFoundError, UnimplementedError
 from nodeagent.modelserver import description
 from nodeagent.modelserver.admission import Admission
+from nodeagent.modelserver.canary_id import CANARY_ID
 from nodeagent.modelserver.converters import inference_from_request, response_from_outputs
 from nodeagent.modelserver.session import OnnxSession
 from nodeagent.modelserver.settings import ServerSettings
@@ -26,6 +27,8 @@ class DataPlane:
         self._session = session
         self._version = str(settings.version)
         self._workers = Workers(settings.concurrent_runs, "inference")
+        # The agent's canary must not wait behind an inference of minutes: it would look as if nothing worked any more.
+        self._canary_worker = Workers(1, "canary")
         self._statistics = Statistics()
         self.admission = Admission(settings.max_concurrent_requests)
         self.ready = True
@@ -55,6 +58,7 @@ class DataPlane:
             self._version,
             self._session.signature,
             threads=self._settings.threads,
+            max_batch_size=self._settings.max_batch_size,
             concurrent_runs=self._settings.concurrent_runs,
         )
 
@@ -80,6 +84,9 @@ class DataPlane:
         self._check_name(request.model_name, request.model_version)
         with self.admission.admit():
             accepted = time.monotonic_ns()
+            if request.id == CANARY_ID:
+                answer, _ = await self._canary_worker.run(self._infer, request, raws, accepted)
+                return answer
             try:
                 answer, record = await self._workers.run(self._infer, request, raws, accepted)
             except BaseException:  # a client that gave up included
@@ -91,6 +98,7 @@ class DataPlane:
     def close(self) -> None:
         """Ends what still runs, at the next node of its graph, and lets the threads go."""
         self._workers.close()
+        self._canary_worker.close()
         self._session.terminate()
 
     def _infer(
@@ -99,15 +107,21 @@ class DataPlane:
         started = time.monotonic_ns()
         signature = self._session.signature
         inference = inference_from_request(signature, request, raws)
+        batch = self._check_batch(int(request.inputs[0].shape[0])) if signature.has_batch_dimension else 1
         decoded = time.monotonic_ns()
         outputs = self._session.run(inference.output_names, inference.feeds)
         computed = time.monotonic_ns()
         response = pb.ModelInferResponse(model_name=self._settings.model, model_version=self._version, id=request.id)
         limit = self._settings.max_message_bytes
         raw_outputs = response_from_outputs(signature, inference.output_names, outputs, response, limit)
-        batch = request.inputs[0].shape[0] if signature.has_batch_dimension else 1
         record = RequestRecord(batch, accepted, started, decoded, computed, time.monotonic_ns())
         return (response, raw_outputs), record
+
+    def _check_batch(self, rows: int) -> int:
+        most = self._settings.max_batch_size
+        if rows > most:
+            raise InvalidArgumentError(f"a batch of {rows} is more than is taken at once, {most}: send it in parts")
+        return rows
 
     def _check_name(self, name: str, version: str) -> None:
         if not self._serves(name, version):

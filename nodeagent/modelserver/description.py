@@ -10,10 +10,6 @@ from nodeagent.modelserver.signature import Signature, TensorSpec
 
 PLATFORM = "onnxruntime_onnx"
 
-# Nothing merges requests here, and only --max-message-bytes bounds a batch. But clients that make their own tensors, as
-# perf_analyzer does, see from a number above 0 that the first dimension is a batch.
-_MAX_BATCH_SIZE = 1024
-
 
 def model_metadata(model: str, version: str, signature: Signature) -> Any:
     return pb.ModelMetadataResponse(
@@ -25,14 +21,16 @@ def model_metadata(model: str, version: str, signature: Signature) -> Any:
     )
 
 
-def model_config(model: str, version: str, signature: Signature, *, threads: int, concurrent_runs: int) -> Any:
+def model_config(
+    model: str, version: str, signature: Signature, *, threads: int, max_batch_size: int, concurrent_runs: int
+) -> Any:
     """As Triton would describe the same model: `dims` leave out the batch dimension where there is one."""
     batched = signature.has_batch_dimension
     config = model_config_pb2.ModelConfig(
         name=model,
         platform=PLATFORM,
         backend="onnxruntime",
-        max_batch_size=_MAX_BATCH_SIZE if batched else 0,
+        max_batch_size=max_batch_size if batched else 0,
         input=[_tensor_config(model_config_pb2.ModelInput, spec, batched) for spec in signature.inputs],
         output=[_tensor_config(model_config_pb2.ModelOutput, spec, batched) for spec in signature.outputs],
     )

@@ -27,6 +27,7 @@ class ServerSettings:
     threads: int
     concurrent_runs: int
     max_message_bytes: int
+    max_batch_size: int
     max_concurrent_requests: int
     drain_timeout_s: float
     ready_fd: int | None
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_whole_number, default=1, help="threads of one inference")
     add("--concurrent-runs", type=_whole_number, default=1, help="inferences that may run at the same time")
     add("--max-message-bytes", type=_message_bytes, default=256 << 20, help="largest request or answer")
+    add("--max-batch-size", type=_whole_number, default=1 << 16, help="rows of a request, for models that take batches")
     add("--max-concurrent-requests", type=_whole_number, default=128, help="running and waiting; more are refused")
     add("--drain-timeout-s", type=_seconds, default=30.0, help="longest time from SIGTERM to the end")
     add("--ready-fd", type=int, help="file descriptor that gets one JSON line when the model is served")

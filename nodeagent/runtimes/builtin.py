@@ -13,6 +13,7 @@ from nodeagent.replica_spec import ReplicaSpec
 @dataclass(frozen=True)
 class BuiltinRuntime:
     max_message_bytes: int
+    max_batch_size: int
     max_concurrent_requests: int
     drain_timeout_s: float
     name: str = "built-in"
@@ -33,6 +34,7 @@ class BuiltinRuntime:
             "port": 0,
             "threads": spec.threads,
             "max-message-bytes": self.max_message_bytes,
+            "max-batch-size": self.max_batch_size,
             "max-concurrent-requests": self.max_concurrent_requests,
             "drain-timeout-s": self.drain_timeout_s,
             "ready-fd": ready_fd,

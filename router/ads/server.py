@@ -59,7 +59,12 @@ async def _wait(wake: asyncio.Event, stream: AdsStream) -> None:
 
 def create_ads_server(hub: Hub, socket_path: str) -> aio.Server:
     """A server on a unix socket, not started: whoever can reach it sees all routes."""
-    server = aio.server(options=[("grpc.max_send_message_length", -1), ("grpc.keepalive_time_ms", 10_000)])
+    options = [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 0),  # Envoy asks every ten seconds whether this end is still there
+    ]
+    server = aio.server(options=options)
     ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(AdsServicer(hub), server)
     server.add_insecure_port(f"unix:{socket_path}")
     return server

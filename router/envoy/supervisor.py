@@ -183,7 +183,10 @@ class Supervisor:
 
     def _store(self) -> None:
         running = [*([self._serving] if self._serving else []), *self._found, *self._draining]
-        write_whole(self._record, dump_processes(running))
+        try:
+            write_whole(self._record, dump_processes(running))
+        except OSError as error:  # Envoy serves all the same; the next router process would start another beside it
+            log.error("cannot write down which Envoy runs: %s", error)
 
 
 async def _is_serving(process: EnvoyProcess) -> bool:

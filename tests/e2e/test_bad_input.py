@@ -23,9 +23,11 @@ ROW = np.arange(1, 5, dtype=np.float32)
 def served(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> Yard:
     folder = tmp_path_factory.mktemp("models")
     yard.register("scale", write_scale_model(folder / "scale.onnx", 2.0))
-    yard.set_alias("scale", "production", 1)
-    yard.deploy("scale")
-    yard.wait_serving("scale", version=1, replicas=1)
+    yard.register("wide", write_scale_model(folder / "wide.onnx", 2.0, width=1 << 20))
+    for model in ("scale", "wide"):
+        yard.set_alias(model, "production", 1)
+        yard.deploy(model)
+        yard.wait_serving(model, version=1, replicas=1)
     return yard
 
 
@@ -70,25 +72,37 @@ def test_the_same_file_twice(served: Yard, tmp_path: Path) -> None:
 
 
 def test_a_tensor_of_200_mb_is_served(served: Yard) -> None:
-    rows = np.ones((50 * 1024 * 1024 // 4, 4), np.float32)
+    rows = np.ones((50, 1 << 20), np.float32)
     tensor = triton.InferInput("x", list(rows.shape), "FP32")
     tensor.set_data_from_numpy(rows)
     with triton.InferenceServerClient(served.address) as client:
-        answer = client.infer("scale", [tensor], client_timeout=60).as_numpy("y")
+        answer = client.infer("wide", [tensor], client_timeout=60).as_numpy("y")
     assert answer.shape == rows.shape
     assert np.all(answer == 2)
 
 
+def test_a_batch_over_the_limit_is_refused_with_the_limit(served: Yard) -> None:
+    rows = np.ones(((1 << 16) + 1, 4), np.float32)
+    tensor = triton.InferInput("x", list(rows.shape), "FP32")
+    tensor.set_data_from_numpy(rows)
+    with (
+        triton.InferenceServerClient(served.address) as client,
+        pytest.raises(InferenceServerException, match="65536") as caught,
+    ):
+        client.infer("scale", [tensor], client_timeout=60)
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
 def test_a_tensor_over_the_limit_is_refused_with_the_limit(served: Yard) -> None:
-    rows = np.ones((75 * 1024 * 1024 // 4, 4), np.float32)  # 300 MiB; the default is 256 MiB
+    rows = np.ones((75, 1 << 20), np.float32)  # 300 MiB; the default is 256 MiB
     tensor = triton.InferInput("x", list(rows.shape), "FP32")
     tensor.set_data_from_numpy(rows)
     with (
         triton.InferenceServerClient(served.address) as client,
         pytest.raises(InferenceServerException, match="268435456") as caught,
     ):
-        client.infer("scale", [tensor], client_timeout=60)
-    assert caught.value.status() in ("StatusCode.RESOURCE_EXHAUSTED", "StatusCode.INVALID_ARGUMENT")
+        client.infer("wide", [tensor], client_timeout=60)
+    assert caught.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
 
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"

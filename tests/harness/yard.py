@@ -23,10 +23,8 @@ CHUNK_BYTES = 1 << 20
 class Yard:
     """Controller, one agent, one router. `address`: where clients reach the router."""
 
-    def __init__(self, folder: Path, *, replicas_per_core: int = 8, router_options: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, *, agent_options: tuple[str, ...] = ()) -> None:
         self.folder = folder
-        self._router_options = router_options
-        self._replicas_per_core = replicas_per_core
         self.controller = self._program("controlplane", "controller", ["--listen", "127.0.0.1:0"])
         self.controller.start()
         address = self.controller.facts["address"]
@@ -34,11 +32,9 @@ class Yard:
         self.controller.arguments[self.controller.arguments.index("127.0.0.1:0")] = address
         self.agent = self._program(
             "nodeagent", "agent",
-            ["--controller", address, "--node", "local", "--replicas-per-core", str(replicas_per_core)],
+            ["--controller", address, "--node", "local", "--replicas-per-core", "8", *agent_options],
         )  # fmt: skip
-        self.router = self._program(
-            "router", "router", ["--controller", address, "--listen", "127.0.0.1:0", *router_options]
-        )
+        self.router = self._program("router", "router", ["--controller", address, "--listen", "127.0.0.1:0"])
         self.agent.start()
         self.router.start()
         self.address: str = self.router.facts["address"]

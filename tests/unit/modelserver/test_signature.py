@@ -65,15 +65,15 @@ def test_a_batch_dimension_is_one_that_all_tensors_begin_with() -> None:
 
 
 def test_the_config_leaves_the_batch_dimension_out() -> None:
-    config = description.model_config("m", "3", BATCHED, threads=2, concurrent_runs=1).config
-    assert config.max_batch_size > 0
+    config = description.model_config("m", "3", BATCHED, threads=2, max_batch_size=64, concurrent_runs=1).config
+    assert config.max_batch_size == 64
     assert [list(tensor.dims) for tensor in config.input] == [[3], [1]]
     assert not config.input[0].HasField("reshape") and config.input[1].HasField("reshape")
     assert config.parameters["intra_op_thread_count"].string_value == "2"
 
 
 def test_the_config_without_a_batch_dimension_has_whole_shapes() -> None:
-    config = description.model_config("m", "3", FIXED, threads=1, concurrent_runs=1).config
+    config = description.model_config("m", "3", FIXED, threads=1, max_batch_size=64, concurrent_runs=1).config
     assert config.max_batch_size == 0
     assert [list(tensor.dims) for tensor in config.input] == [[2, -1]]
     assert config.output[0].HasField("reshape")

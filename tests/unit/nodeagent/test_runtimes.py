@@ -10,7 +10,9 @@ from nodeagent.runtimes.base import choose_runtime
 from nodeagent.runtimes.builtin import BuiltinRuntime
 
 SPEC = ReplicaSpec("r1", "resnet", 3, "MODEL_FORMAT_ONNX", "ab" * 32, 10, (), (0, 1), 2, 0)
-BUILTIN = BuiltinRuntime(max_message_bytes=1 << 20, max_concurrent_requests=64, drain_timeout_s=30.0)
+BUILTIN = BuiltinRuntime(
+    max_message_bytes=1 << 20, max_batch_size=1 << 10, max_concurrent_requests=64, drain_timeout_s=30.0
+)
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,13 @@ class Refusing(BuiltinRuntime):
 
 
 def test_the_first_that_can_is_chosen() -> None:
-    assert choose_runtime([Refusing(1, 1, 1.0), BUILTIN], SPEC) is BUILTIN
+    assert choose_runtime([Refusing(1, 1, 1, 1.0), BUILTIN], SPEC) is BUILTIN
 
 
 def test_where_none_can_each_says_why() -> None:
     plan = replace(SPEC, format="MODEL_FORMAT_TENSORRT_PLAN")
     with pytest.raises(FailedPreconditionError) as raised:
-        choose_runtime([Refusing(1, 1, 1.0), BUILTIN], plan)
+        choose_runtime([Refusing(1, 1, 1, 1.0), BUILTIN], plan)
     assert raised.value.message == (
         "nothing on this node can serve resnet@3: other: it needs a GPU; "
         "built-in: it serves ONNX files, not TENSORRT_PLAN"
