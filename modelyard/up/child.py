@@ -122,6 +122,15 @@ def kill_tree(pid: int) -> None:
                 process.kill()
 
 
+def kill_users(folder: Path) -> None:
+    """SIGKILL for what was detached from its starter, leads a session of its own, and works on files in `folder`."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            names = any(word.startswith(f"{folder}{os.sep}") for word in process.cmdline())
+            if names and os.getsid(process.pid) == process.pid != os.getpid():
+                process.kill()
+
+
 async def _open_pipe() -> tuple[asyncio.StreamReader, int]:
     read_end, write_end = os.pipe()
     reader = asyncio.StreamReader()

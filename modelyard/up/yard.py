@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelyard.config import read_config
 from modelyard.errors import FailedPreconditionError
 from modelyard.up.backoff import compute_restart_delay_s, count_failures
-from modelyard.up.child import Child, kill_tree
+from modelyard.up.child import Child, kill_tree, kill_users
 
 # The router first: it takes no new requests and finishes those it has while the replicas are still there.
-# Each limit is beyond what the program allows itself.
-_STOP_ORDER = (("router", 30.0), ("agent", 60.0), ("controller", 15.0))
+_STOP_ORDER = ("router", "agent", "controller")
+# Each program bounds its own end, by settings of its own; this is for one that hangs.
+_STOP_GRACE_S = 600.0
+# What a yard on one machine calls its node and its router, unless its owner has other names for them.
+_NAMES = {"agent": "node", "router": "router_id"}
+_NAME = "local"
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,8 @@ class Yard:
         controller = await self._start("controller", [], options.controller_listen)
         dial = ["--controller", to_dialable(controller["address"])]
         agent, router = await _gather(
-            self._start("agent", [*dial, "--node", "local"]),
-            self._start("router", [*dial, "--router-id", "local"], options.listen),
+            self._start("agent", [*dial, *self._name("agent")]),
+            self._start("router", [*dial, *self._name("router")], options.listen),
         )
         # A restarted program must be where the others look for it, also where the first start chose a free port.
         self._arguments["controller"] += _listen(controller["address"])
@@ -81,10 +86,10 @@ class Yard:
 
     async def stop(self) -> None:
         """Stops all, in order, each within its time."""
-        for name, grace_s in _STOP_ORDER:
+        for name in _STOP_ORDER:
             if self._children[name].pid is not None:
                 self._tell(f"stopping the {name}")
-                await self._children[name].stop(grace_s)
+                await self._children[name].stop(_STOP_GRACE_S)
         self._close()
 
     def kill(self) -> None:
@@ -92,7 +97,16 @@ class Yard:
         for child in self._children.values():
             if child.pid is not None:
                 kill_tree(child.pid)
+        # What was adopted after a restart of its program is nobody's child.
+        kill_users(self._options.data)
         self._close()
+
+    def _name(self, program: str) -> list[str]:
+        setting = _NAMES[program]
+        tables = read_config(self._options.config) if self._options.config else {}
+        if setting in tables.get(program, {}) or f"MODELYARD_{program}_{setting}".upper() in os.environ:
+            return []
+        return [f"--{setting.replace('_', '-')}", _NAME]
 
     def _close(self) -> None:
         os.close(self._parent_read)
