@@ -36,7 +36,7 @@ def compute_decision(snapshot: ClusterSnapshot, now: datetime) -> Decision:
     """Raises InternalError where the route table would contradict itself."""
     lifecycle = compute_plan(snapshot, now)
     after = replace(snapshot, stored=compute_state_after(snapshot.stored, lifecycle.plan))
-    table = check_route_table(compute_route_table(after, snapshot.stored.route_table, now))
+    table = check_route_table(compute_route_table(after, snapshot.stored.route_table))
     retired = {
         replica.replica_id: table.version
         for replica in after.stored.replicas.values()

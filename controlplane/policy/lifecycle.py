@@ -1,7 +1,7 @@
 """Which replicas come, which leave, and how far each that leaves has got."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -22,14 +22,15 @@ class LifecyclePlan:
 def compute_plan(snapshot: ClusterSnapshot, now: datetime) -> LifecyclePlan:
     """One step towards what is wished; a plan that was applied and obeyed leads to an empty one."""
     stored = snapshot.stored
+    lost = {name for name in {r.node for r in stored.replicas.values()} if is_node_lost(snapshot, name, now)}
     gone = {
         replica.replica_id
         for replica in stored.replicas.values()
-        if is_node_lost(snapshot, replica.node, now) or departures.is_gone(snapshot, replica)
+        if departures.is_gone(snapshot, replica) or (replica.wish is Wish.STOP and replica.node in lost)
     }
     kept = [stored.replicas[name] for name in sorted(stored.replicas) if name not in gone]
     stopped = [replace(r, wish=Wish.STOP) for r in kept if departures.may_stop(snapshot, r, now)]
-    draft = _Draft(snapshot, kept)
+    draft = _Draft(snapshot, kept, lost)
     for key in sorted(stored.deployments):
         draft.roll_out(key)
     draft.retire_undeployed()
@@ -40,8 +41,9 @@ def compute_plan(snapshot: ClusterSnapshot, now: datetime) -> LifecyclePlan:
 class _Draft:
     """The plan while it is made: what one deployment is given, the next no longer finds free."""
 
-    def __init__(self, snapshot: ClusterSnapshot, kept: list[Replica]) -> None:
+    def __init__(self, snapshot: ClusterSnapshot, kept: list[Replica], lost_nodes: Collection[str]) -> None:
         self._stored = snapshot.stored
+        self._lost_nodes = lost_nodes
         self._nodes = snapshot.nodes
         self._served = rollout.find_served_versions(snapshot.stored.route_table)
         self._observations = Observations(snapshot)
@@ -64,14 +66,18 @@ class _Draft:
         version = self._stored.versions[(key.model, alias.version)]
         target = rollout.Target(deployment, version, compute_demand(deployment, version))
         running = sorted(self._running[key], key=replica_number)
-        new = [replica for replica in running if rollout.is_current(replica, target, self._nodes)]
-        old = [replica for replica in running if not rollout.is_current(replica, target, self._nodes)]
+        new = [replica for replica in running if self._is_current(replica, target)]
+        old = [replica for replica in running if not self._is_current(replica, target)]
         for placed in range(missing := max(0, deployment.replicas - len(new))):
             if not self._create(target, old, missing - placed):
                 break
         served, is_stuck = self._served.get(key, 0), key in self.no_place
         leaving = rollout.choose_leaving(deployment.replicas, new, old, served, self._observations, is_stuck=is_stuck)
         self.retired += [replace(replica, wish=Wish.RETIRE) for replica in leaving]
+
+    def _is_current(self, replica: Replica, target: rollout.Target) -> bool:
+        """False on a lost node as well: it is replaced, and serves until then, for only its agent may be gone."""
+        return replica.node not in self._lost_nodes and rollout.is_current(replica, target, self._nodes)
 
     def _create(self, target: rollout.Target, old: list[Replica], missing: int) -> bool:
         place = choose_place(target.demand, self._ledger, [r for r in old if self._can_hand_over(r)])

@@ -3,11 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import TypeVar
 
 from controlplane.domain import ClusterSnapshot, DeploymentKey, ObservedReplica, Pool, Replica, Route, RouteTable, Wish
-from controlplane.policy.observations import Observations, is_node_lost
+from controlplane.policy.observations import Observations
 from controlplane.policy.rollout import find_served_versions, pool_name
 from controlplane.policy.route_reasons import explain_alias, explain_no_production, explain_version
 from modelyard.resource_names import model_id
@@ -16,9 +15,9 @@ PRODUCTION = "production"
 T = TypeVar("T")
 
 
-def compute_route_table(snapshot: ClusterSnapshot, previous: RouteTable, now: datetime) -> RouteTable:
+def compute_route_table(snapshot: ClusterSnapshot, previous: RouteTable) -> RouteTable:
     """`previous` itself where nothing changed; else the table after it."""
-    pools = _compute_pools(snapshot, now)
+    pools = _compute_pools(snapshot)
     routes = _Routes(snapshot, previous, pools).compute()
     table = RouteTable(previous.version, tuple(pools[name] for name in sorted(pools)), routes)
     # A router may be ahead of a database that was restored from a backup: only a greater number makes it follow.
@@ -28,12 +27,11 @@ def compute_route_table(snapshot: ClusterSnapshot, previous: RouteTable, now: da
     return replace(table, version=max(previous.version, ahead) + 1)
 
 
-def _compute_pools(snapshot: ClusterSnapshot, now: datetime) -> dict[str, Pool]:
+def _compute_pools(snapshot: ClusterSnapshot) -> dict[str, Pool]:
     observations = Observations(snapshot)
     members: dict[tuple[DeploymentKey, int], list[Replica]] = defaultdict(list)
     for replica in snapshot.stored.replicas.values():
-        ready = replica.wish is Wish.RUN and observations.is_ready(replica)
-        if ready and not is_node_lost(snapshot, replica.node, now):
+        if replica.wish is Wish.RUN and observations.is_ready(replica):
             members[(replica.deployment, replica.version)].append(replica)
     return {
         pool_name(key, version): _compute_pool(snapshot, observations, key, version, replicas)

@@ -104,8 +104,8 @@ async def test_replicas_of_a_lost_node_come_up_on_another(yard: Stubs) -> None:
     await router.until(lambda: set(router.endpoints("resnet")) == set(other.desired))
 
     back = await FakeAgent.join(yard.channel, "a", observed=agent.observed)
-    await back.until(lambda: back.generations)
-    assert back.desired == {}
+    await router.apply()
+    await back.until(lambda: back.generations and back.desired == {})
 
 
 async def is_away(yard: Stubs, node: str) -> bool:

@@ -30,13 +30,34 @@ def test_replicas_of_a_lost_node_are_placed_elsewhere(yard: SimulatedYard) -> No
     yard.nodes["a"].connected = False
     yard.step()
     yard.now += timedelta(seconds=31)
+    before = yard.endpoints_of("resnet")
     yard.control()
-    assert [replica.node for replica in yard.running()] == ["b", "b"]
+    assert sorted(replica.node for replica in yard.running()) == ["a", "a", "b", "b"]
+    assert yard.endpoints_of("resnet") == before  # until its successor is ready
     yard.settle()
+    assert [replica.node for replica in yard.running()] == ["b", "b"]
     assert len(yard.endpoints_of("resnet")) == 2
     yard.nodes["a"].connected = True
     yard.settle()
     assert yard.nodes["a"].observed == {}  # told to stop what was placed elsewhere
+
+
+def test_what_nobody_can_replace_goes_on_serving(yard: SimulatedYard) -> None:
+    """Perhaps only the agents are gone, and Envoy tells the dead from the living."""
+    before = yard.endpoints_of("resnet")
+    for node in yard.nodes.values():
+        node.connected = False
+    yard.step()
+    yard.now += timedelta(hours=1)
+    yard.settle()
+    assert yard.endpoints_of("resnet") == before
+    assert yard.status().state is DeploymentState.DEGRADED
+    assert "its agent is not connected" in yard.status().message
+    replicas = set(yard.stored.replicas)
+    for node in yard.nodes.values():
+        node.connected = True
+    yard.settle()
+    assert set(yard.stored.replicas) == replicas
 
 
 def test_a_restarted_controller_serves_what_was_routed_until_nodes_have_had_their_time(yard: SimulatedYard) -> None:
@@ -52,7 +73,8 @@ def test_a_restarted_controller_serves_what_was_routed_until_nodes_have_had_thei
         yard.now += timedelta(seconds=1)
     yard.now += timedelta(seconds=1)
     yard.control()
-    assert yard.route_of("resnet").pool == ""
+    assert yard.stored.route_table == before
+    assert yard.status().state is DeploymentState.DEGRADED
 
 
 def test_a_node_that_reconnects_to_a_restarted_controller_changes_nothing(yard: SimulatedYard) -> None:
