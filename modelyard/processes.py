@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -13,7 +14,7 @@ import psutil
 class ProcessIdentity:
     """One process for good: the kernel gives a pid away again, but not with the same start time.
 
-    `start_time` is seconds since the epoch, as psutil computes it.
+    `start_time` is in clock ticks since the host's start, as the kernel keeps it: no correction of the clock moves it.
     """
 
     pid: int
@@ -22,15 +23,13 @@ class ProcessIdentity:
     @classmethod
     def of(cls, pid: int) -> "ProcessIdentity":
         """Raises psutil.NoSuchProcess."""
-        return cls(pid, psutil.Process(pid).create_time())
+        return cls(pid, _read_stat(pid)[1])
 
     def is_alive(self) -> bool:
         """False once it has ended, a zombie included."""
         try:
-            process = psutil.Process(self.pid)
-            # The boot time that psutil adds moves with clock adjustments, by much less than a pid takes to come round.
-            same = abs(process.create_time() - self.start_time) < 1.0
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            state, start_time = _read_stat(self.pid)
+            return start_time == self.start_time and state not in "ZX"
         except psutil.NoSuchProcess:
             return False
 
@@ -56,3 +55,13 @@ class ProcessIdentity:
         if not await self.wait_gone(grace_s):
             self.send_signal(signal.SIGKILL)
             await self.wait_gone(5.0)
+
+
+def _read_stat(pid: int) -> tuple[str, float]:
+    """State and start time, fields 3 and 22 of proc(5)'s stat. Raises psutil.NoSuchProcess."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    fields = text[text.rindex(")") + 2 :].split()  # the name before may hold anything
+    return fields[0], float(fields[19])

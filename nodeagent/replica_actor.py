@@ -5,6 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -190,7 +191,8 @@ class ReplicaActor:
     def _probe(self, timeout_s: float) -> None:
         server, port = self._server, self._replica.port
         if server:
-            self._folder.trim_log(self._workshop.log_limit_bytes)
+            with suppress(OSError):  # a full disk: no reason to end what serves
+                self._folder.trim_log(self._workshop.log_limit_bytes)
             server.probe(partial(Prober, self.spec, server.host, port, self._workshop.max_message_bytes), timeout_s)
 
     def _send_signal(self, number: signal.Signals) -> None:

@@ -107,7 +107,7 @@ def find_marked(folders: str, known_sessions: Collection[int] = ()) -> list[Proc
         with suppress(psutil.Error, ProcessLookupError):
             marked = os.path.dirname(_folder_of(process)) == folders  # noqa: PTH120
             if marked and os.getsid(process.pid) not in known_sessions:
-                found.append(ProcessIdentity(process.pid, process.create_time()))
+                found.append(ProcessIdentity.of(process.pid))
     return found
 
 

@@ -51,6 +51,7 @@ async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
         listen_port=port,
         local_socket=str(folders.local_socket),
         max_message_bytes=settings.max_message_bytes,
+        retry_buffer_bytes=settings.retry_buffer_bytes,
         request_timeout_s=settings.request_timeout_s,
     )
     state = RouterState(plane, data / _TABLE)

@@ -24,5 +24,8 @@ class RouterSettings(ProgramSettings):
     max_message_bytes: int = Field(
         256 << 20, ge=1 << 10, lt=1 << 32, description="largest request of a client that names no model in a header"
     )
+    retry_buffer_bytes: int = Field(
+        256 << 10, ge=0, lt=1 << 32, description="larger requests are not kept, and so not sent to another replica"
+    )
     request_timeout_s: float = Field(600.0, gt=0, description="for requests without a deadline of their own")
     drain_timeout_s: float = Field(20.0, ge=0, description="how long requests in flight may take when it stops")

@@ -91,12 +91,12 @@ class ArtifactStore:
     def _keep(self, upload: Upload) -> str:
         target = self._path(upload.sha256)
         with storage_errors_explained(target):
-            if not self._has(target, upload.size_bytes):
-                self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-                if self._is_local:
-                    _move_local(upload.path, Path(target))
-                else:
-                    self._send(upload.path, target)
+            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            if self._is_local:
+                # In the place of one that is there already: these bytes were verified just now, those long ago.
+                _move_local(upload.path, Path(target))
+            elif not self._has(target, upload.size_bytes):
+                self._send(upload.path, target)
         return str(self._fs.unstrip_protocol(target))
 
     def _has(self, target: str, size_bytes: int) -> bool:

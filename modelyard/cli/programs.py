@@ -41,7 +41,7 @@ def check_installed(program: str) -> None:
 def _make_command(program: str) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
         check_installed(program)
-        arguments = [sys.executable, "-m", PROGRAMS[program][0], *context.args]
+        arguments = [sys.executable, "-P", "-m", PROGRAMS[program][0], *context.args]
         os.execv(sys.executable, arguments)
 
     return run

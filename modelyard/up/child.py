@@ -93,7 +93,7 @@ class Child:
         with self._log.open("ab") as log:
             self._log_start = log.tell()
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self._module, *arguments, *descriptors),
+                *(sys.executable, "-P", "-m", self._module, *arguments, *descriptors),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

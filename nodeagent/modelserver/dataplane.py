@@ -12,7 +12,7 @@ from nodeagent.modelserver import description
 from nodeagent.modelserver.admission import Admission
 from nodeagent.modelserver.canary_id import CANARY_ID
 from nodeagent.modelserver.converters import inference_from_request, response_from_outputs
-from nodeagent.modelserver.session import OnnxSession
+from nodeagent.modelserver.session import OnnxSession, Run
 from nodeagent.modelserver.settings import ServerSettings
 from nodeagent.modelserver.statistics import RequestRecord, Statistics
 from nodeagent.modelserver.wire import Buffer
@@ -83,13 +83,14 @@ class DataPlane:
         """The answer to a ModelInferRequest; the raw contents of both go beside the messages. Raises YardError."""
         self._check_name(request.model_name, request.model_version)
         with self.admission.admit():
-            accepted = time.monotonic_ns()
+            accepted, run = time.monotonic_ns(), self._session.begin_run()
             if request.id == CANARY_ID:
-                answer, _ = await self._canary_worker.run(self._infer, request, raws, accepted)
+                answer, _ = await self._canary_worker.run(self._infer, request, raws, accepted, run)
                 return answer
             try:
-                answer, record = await self._workers.run(self._infer, request, raws, accepted)
-            except BaseException:  # a client that gave up included
+                answer, record = await self._workers.run(self._infer, request, raws, accepted, run)
+            except BaseException:  # a client that gave up included: others wait for the thread that works for nobody
+                run.cancel()
                 self._statistics.record_failure(accepted=accepted, finished=time.monotonic_ns())
                 raise
             self._statistics.record_success(record, finished=time.monotonic_ns(), wall_ms=time.time_ns() // 1_000_000)
@@ -102,14 +103,14 @@ class DataPlane:
         self._session.terminate()
 
     def _infer(
-        self, request: Any, raws: Sequence[Buffer], accepted: int
+        self, request: Any, raws: Sequence[Buffer], accepted: int, run: Run
     ) -> tuple[tuple[Any, list[Buffer]], RequestRecord]:
         started = time.monotonic_ns()
         signature = self._session.signature
         inference = inference_from_request(signature, request, raws)
         batch = self._check_batch(int(request.inputs[0].shape[0])) if signature.has_batch_dimension else 1
         decoded = time.monotonic_ns()
-        outputs = self._session.run(inference.output_names, inference.feeds)
+        outputs = self._session.run(inference.output_names, inference.feeds, run)
         computed = time.monotonic_ns()
         response = pb.ModelInferResponse(model_name=self._settings.model, model_version=self._version, id=request.id)
         limit = self._settings.max_message_bytes

@@ -3,6 +3,7 @@
 import ctypes
 import re
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import onnxruntime as ort
@@ -25,6 +26,18 @@ _CODE_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE_PLACE = re.compile(r"\S+\.(?:cc|h):\d+ (?:.* was false\. |[^()]*\([^)]*\)(?: const)? ?)?")
 
 
+class Run:
+    """One inference, which may be cancelled from another thread before and while it runs."""
+
+    def __init__(self) -> None:
+        self.options = ort.RunOptions()
+        self.options.log_severity_level = 4  # a failed run is reported to its caller; do not log it as well
+
+    def cancel(self) -> None:
+        """Ends it at the next node of the graph."""
+        self.options.terminate = True
+
+
 class OnnxSession:
     """A loaded model. `run` may be called from several threads."""
 
@@ -39,11 +52,18 @@ class OnnxSession:
             raise InvalidArgumentError(f"onnxruntime cannot load it: {reason}") from error
         self.signature: Signature = signature_of(self._session.get_inputs(), self._session.get_outputs())
         self._check_model()
-        self._run_options = ort.RunOptions()
-        self._run_options.log_severity_level = 4  # a failed run is reported to its caller; do not log it as well
+        self._runs: WeakSet[Run] = WeakSet()
+        self._is_terminated = False
         self._has_bf16_outputs = any(spec.datatype.name == "BF16" for spec in self.signature.outputs)
 
-    def run(self, output_names: list[str], feeds: dict[str, Array]) -> list[Array]:
+    def begin_run(self) -> "Run":
+        run = Run()
+        self._runs.add(run)
+        if self._is_terminated:
+            run.cancel()
+        return run
+
+    def run(self, output_names: list[str], feeds: dict[str, Array], run: "Run | None" = None) -> list[Array]:
         """The named outputs, in that order, over memory that onnxruntime owns and lets go of with the arrays.
 
         BF16 goes in and comes out as the 16 bits of each element. onnxruntime computes the whole graph whatever is
@@ -51,9 +71,10 @@ class OnnxSession:
         Raises InvalidArgumentError where the model cannot compute these inputs.
         """
         try:
+            options = (run or self.begin_run()).options
             if self._has_bf16_outputs:
-                return self._run_with_bf16(output_names, feeds)
-            return self._session.run(output_names, self._wrap_bf16(feeds), self._run_options)  # type: ignore[no-any-return]
+                return self._run_with_bf16(output_names, feeds, options)
+            return self._session.run(output_names, self._wrap_bf16(feeds), options)  # type: ignore[no-any-return]
         except Exception as error:
             raise _domain_error(error) from error
 
@@ -63,7 +84,9 @@ class OnnxSession:
 
     def terminate(self) -> None:
         """Ends what runs now at its next node; every later run fails."""
-        self._run_options.terminate = True
+        self._is_terminated = True
+        for run in list(self._runs):
+            run.cancel()
 
     def _check_model(self) -> None:
         if not self.signature.outputs:
@@ -82,13 +105,13 @@ class OnnxSession:
             for name, array in feeds.items()
         }
 
-    def _run_with_bf16(self, output_names: list[str], feeds: dict[str, Array]) -> list[Array]:
+    def _run_with_bf16(self, output_names: list[str], feeds: dict[str, Array], options: ort.RunOptions) -> list[Array]:
         # `run` cannot give bfloat16 to numpy; OrtValues can be read by address. This way in costs 50 us more.
         values = {
             name: value if isinstance(value, ort.OrtValue) else ort.OrtValue.ortvalue_from_numpy(value)
             for name, value in self._wrap_bf16(feeds).items()
         }
-        outputs = self._session.run_with_ort_values(output_names, values, self._run_options)
+        outputs = self._session.run_with_ort_values(output_names, values, options)
         return [
             _bits(output) if output.element_type() == BF16_ONNX_ELEMENT_TYPE else output.numpy() for output in outputs
         ]

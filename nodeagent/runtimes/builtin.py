@@ -40,7 +40,8 @@ class BuiltinRuntime:
             "ready-fd": ready_fd,
         }
         flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return [sys.executable, "-m", "nodeagent.modelserver", *flags]
+        # -P: what lies in the working folder is not code to run.
+        return [sys.executable, "-P", "-m", "nodeagent.modelserver", *flags]
 
     def environment(self, spec: ReplicaSpec) -> Mapping[str, str]:
         return thread_environment(spec.threads)

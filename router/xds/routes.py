@@ -70,6 +70,7 @@ def _make_model_routes(route: Route, plane: DataPlane) -> Iterable[route_compone
     unary = route_components_pb2.Route(name=name, match={"prefix": "/"})
     unary.route.CopyFrom(_make_unary_action(route.pool.name, plane))
     unary.route.retry_policy.CopyFrom(_make_retry_policy(route.pool))
+    unary.per_request_buffer_limit_bytes.value = plane.retry_buffer_bytes
     if route.pool.no_retries:  # gRPC's word to clients: do not send it again either
         unary.response_headers_to_add.add(header={"key": "grpc-retry-pushback-ms", "value": "-1"})
     return [stream, unary]

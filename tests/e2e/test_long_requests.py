@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from modelyard.v1 import resources_pb2
 from tests.harness.onnx_models import write_counting_model
@@ -46,3 +47,13 @@ def test_a_long_inference_is_answered_and_its_replica_left_alone(yard: Yard) -> 
     (replica,) = yard.replicas("count")
     assert replica.restarts == 0
     assert replica.state == resources_pb2.REPLICA_STATE_READY
+
+
+def test_an_inference_that_nobody_waits_for_is_ended(yard: Yard) -> None:
+    tensor = triton.InferInput("n", [1], "INT64")
+    tensor.set_data_from_numpy(np.array([10**12], np.int64))  # for days
+    late = pytest.raises(InferenceServerException, match=r"(?i)deadline")
+    with triton.InferenceServerClient(yard.address) as client, late:
+        client.infer("count", [tensor], client_timeout=1)
+    count(yard, 1)
+    assert yard.replicas("count")[0].restarts == 0

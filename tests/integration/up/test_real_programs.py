@@ -141,7 +141,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(up: Up, tmp_path: Path) -> None
     serve(up, tmp_path)
     family = up.family()
     # What the agent adopts when it is back is nobody's child, and must go as well.
-    agent = next(process for process in family if process.cmdline()[2] == "nodeagent")
+    agent = next(process for process in family if process.cmdline()[3] == "nodeagent")
     agent.kill()
     assert up.process.stderr is not None
     while "agent is back" not in up.process.stderr.readline():

@@ -44,8 +44,8 @@ def test_a_node_without_onnxruntime_says_what_to_install(monkeypatch: pytest.Mon
 
 def test_threads_are_set_by_flag_and_by_environment_together() -> None:
     command = BUILTIN.command(SPEC, Path("/cache/file"), "127.0.0.1", 7)
-    assert command[:3] == [sys.executable, "-m", "nodeagent.modelserver"]
-    flags = dict(zip(command[3::2], command[4::2], strict=True))
+    assert command[:4] == [sys.executable, "-P", "-m", "nodeagent.modelserver"]
+    flags = dict(zip(command[4::2], command[5::2], strict=True))
     assert flags["--threads"] == BUILTIN.environment(SPEC)["OMP_NUM_THREADS"] == "2"
     assert (flags["--model"], flags["--version"], flags["--file"]) == ("resnet", "3", "/cache/file")
     assert (flags["--host"], flags["--port"], flags["--ready-fd"]) == ("127.0.0.1", "0", "7")

@@ -39,4 +39,5 @@ def plane() -> DataPlane:
         local_socket="/run/local.sock",
         max_message_bytes=1 << 20,
         request_timeout_s=600,
+        retry_buffer_bytes=1 << 18,
     )

@@ -15,7 +15,7 @@ from router.table import Endpoint, Pool, Route, Table
 from router.xds.data_plane import DataPlane
 from router.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 
-_PLANE = DataPlane("127.0.0.1", 8001, "/run/local.sock", 1 << 20, 600)
+_PLANE = DataPlane("127.0.0.1", 8001, "/run/local.sock", 1 << 20, 600, 1 << 18)
 _KINDS = {CLUSTER: "clusters", ENDPOINTS: "endpoints", LISTENER: "listener", ROUTES: "routes"}
 
 

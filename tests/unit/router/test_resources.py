@@ -14,7 +14,7 @@ from router.table import Endpoint, Pool, Route, Table
 from router.xds.data_plane import DataPlane
 from router.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 
-_PLANE = DataPlane("127.0.0.1", 8001, "/run/local.sock", 1 << 20, 600)
+_PLANE = DataPlane("127.0.0.1", 8001, "/run/local.sock", 1 << 20, 600, 1 << 18)
 
 
 def _unpack(packed: any_pb2.Any, kind: Any) -> Any:
@@ -135,3 +135,9 @@ def test_every_cluster_that_a_route_names_has_endpoints(pools: dict[str, list[in
     # What is equal is not sent again, so it must be equal in bytes as well; and a cluster depends on its name alone.
     assert resources == compute_resources(table, _PLANE)
     assert all(resources[CLUSTER][name] == compute_cluster(name) for name in resources[ENDPOINTS])
+
+
+def test_a_large_request_is_not_kept_for_a_retry(make_table: Any, plane: DataPlane) -> None:
+    stream, unary = _routes(make_table(1, {"m/production@1": [7]}, {"m": "m/production@1"}), plane, "m")
+    assert unary.per_request_buffer_limit_bytes.value == 1 << 18
+    assert not stream.HasField("per_request_buffer_limit_bytes")
