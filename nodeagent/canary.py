@@ -109,7 +109,10 @@ class Prober:
 
     async def _fall_back_to_readiness(self, refusal: aio.AioRpcError, timeout_s: float) -> None:
         """For a model that cannot make anything of zeros: its server did answer."""
-        await self._ask_readiness(timeout_s)
+        try:
+            await self._ask_readiness(timeout_s)
+        except CanaryError as error:
+            raise CanaryError(f"{error}; its canary inference failed: {refusal.details()}") from error
         if not self._refusal_told:
             self._refusal_told = True
             log.warning(

@@ -144,8 +144,10 @@ def _unlimited(server: Program) -> grpc.Channel:
     return grpc.insecure_channel(server.facts["address"], options=options)
 
 
-def test_200_megabytes_are_served(server: Program) -> None:
+def test_200_megabytes_are_served(start_server: StartServer, tmp_path: Path) -> None:
     rows = 25_000_000
+    file = write_identity_model(tmp_path / "m.onnx", "FP32", ["b", 2])
+    server = start_server(file, "--max-batch-size", str(rows))
     with _unlimited(server) as channel:
         response = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(infer_request(rows), timeout=100)
     assert list(response.outputs[0].shape) == [rows, 2]

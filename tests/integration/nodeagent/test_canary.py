@@ -10,13 +10,14 @@ from grpc import aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from nodeagent.canary import CanaryError, Prober
+from nodeagent.modelserver.canary_id import CANARY_ID
 from nodeagent.replica_spec import ReplicaSpec, TensorSpec
 
 SPEC = ReplicaSpec("r1", "scale", 1, "MODEL_FORMAT_ONNX", "ab" * 32, 10, (TensorSpec("x", "FP32", (-1, 4)),), (), 1, 0)
 
 
 class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """Answers every inference, or with `failure`; counts its answers as a model server does."""
+    """Answers every inference, or with `failure`; counts its answers as the model server does: without the canaries."""
 
     def __init__(self) -> None:
         self.failure: grpc.StatusCode | None = None
@@ -29,7 +30,7 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         self.inferences += 1
         if self.failure:
             await context.abort(self.failure, "because the test says so")
-        self.answers += 1
+        self.answers += request.id != CANARY_ID
         return service_pb2.ModelInferResponse()
 
     async def ModelReady(self, request: Any, context: Any) -> Any:
