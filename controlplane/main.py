@@ -18,7 +18,7 @@ from controlplane.servicers.routing import RoutingServicer
 from controlplane.sessions.nodes import NodeSessions
 from controlplane.sessions.routers import RouterSessions
 from controlplane.settings import ControllerSettings
-from modelyard.config import parse_address
+from modelyard.addresses import format_address, parse_address
 from modelyard.errors import FailedPreconditionError
 from modelyard.grpc_server import create_server
 from modelyard.program import announce_ready
@@ -135,7 +135,7 @@ def _listen(server: aio.Server, listen: str) -> str:
             f"the controller cannot listen on {listen}: something else does, or this host has no such address; "
             "stop that, or give another address (--listen; --controller-listen of `modelyard up`)"
         )
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return format_address(host, port)
 
 
 async def _tell_health(servicer: health.aio.HealthServicer) -> None:

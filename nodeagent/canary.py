@@ -8,6 +8,7 @@ import grpc
 from grpc import aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from modelyard.addresses import format_address
 from modelyard.grpc_server import message_size_options
 from nodeagent.modelserver.canary_id import CANARY_ID
 from nodeagent.replica_spec import ReplicaSpec, TensorSpec
@@ -54,9 +55,8 @@ class Prober:
     """Probes one process."""
 
     def __init__(self, spec: ReplicaSpec, host: str, port: int, max_message_bytes: int) -> None:
-        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         options = [*message_size_options(max_message_bytes), ("grpc.enable_http_proxy", 0)]
-        self._channel = aio.insecure_channel(target, options=options)
+        self._channel = aio.insecure_channel(format_address(host, port), options=options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._spec = spec
         # Zeros of a gigabyte would cost this agent that much, and the replica the time, at every probe.

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from modelyard.config import parse_address
+from modelyard.addresses import parse_address
 from modelyard.v1 import agent_pb2, agent_pb2_grpc
 from nodeagent.supervisor import Supervisor
 

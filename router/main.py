@@ -10,12 +10,12 @@ from typing import Any
 
 from grpc import aio
 
-from modelyard.config import parse_address
+from modelyard.addresses import format_address, parse_address
 from modelyard.errors import YardError
 from modelyard.files import hold_data_folder
 from modelyard.program import announce_ready, run_program
 from router.ads.server import create_ads_server
-from router.envoy.address import format_address, resolve_host
+from router.envoy.address import resolve_host
 from router.envoy.binary import find_envoy
 from router.envoy.process import EnvoyFolders, EnvoySpec, choose_port, load_processes
 from router.envoy.supervisor import Supervisor

@@ -5,6 +5,7 @@ from controlplane.policy.filters import Room
 from controlplane.policy.observations import Observations
 from controlplane.servicers.agent_converters import allocation_to_proto
 from controlplane.servicers.converters import timestamp_to_proto
+from modelyard.addresses import format_address
 from modelyard.resource_names import deployment_name
 from modelyard.v1 import deployments_pb2, resources_pb2
 
@@ -69,15 +70,11 @@ def replica_to_proto(replica: Replica, node: Node | None, observations: Observat
         node=replica.node,
         allocation=allocation_to_proto(replica.allocation),
         state=f"REPLICA_STATE_{state.name}",
-        address=_join(node.address, seen.port) if node and seen.port else "",
+        address=format_address(node.address, seen.port) if node and seen.port else "",
         restarts=seen.restarts,
         message=seen.message,
         retiring=replica.wish is not Wish.RUN,
     )
-
-
-def _join(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def router_to_proto(router: RouterView) -> deployments_pb2.GetStatusResponse.Router:

@@ -64,7 +64,8 @@ def up(
 
 def _check(config: Path | None, *addresses: str) -> None:
     """What each program would refuse in turn, after those before it have started. Raises InvalidArgumentError."""
-    from modelyard.config import parse_address, read_config
+    from modelyard.addresses import parse_address
+    from modelyard.config import read_config
 
     if config:
         read_config(config)

@@ -9,6 +9,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
 
+from modelyard.addresses import format_address
 from modelyard.errors import YardError
 from modelyard.grpc_server import create_server
 from modelyard.logs import configure_logging
@@ -54,12 +55,11 @@ async def _serve(settings: ServerSettings, session: OnnxSession, stop: asyncio.E
     server, health = create_server([SERVICE.full_name], max_message_bytes=settings.max_message_bytes)
     server.add_generic_rpc_handlers((inference_handler(dataplane),))
     try:
-        port = server.add_insecure_port(f"{settings.host_in_address}:{settings.port}")
+        port = server.add_insecure_port(format_address(settings.host, settings.port))
     except RuntimeError:
         log.error(
-            "cannot listen on %s:%s: another program holds the port, or the address is not of this machine",
-            settings.host_in_address,
-            settings.port,
+            "cannot listen on %s: another program holds the port, or the address is not of this machine",
+            format_address(settings.host, settings.port),
         )
         dataplane.close()
         sys.exit(EXIT_PORT)
@@ -67,7 +67,7 @@ async def _serve(settings: ServerSettings, session: OnnxSession, stop: asyncio.E
     for name in ("", SERVICE.full_name):
         await health.set(name, health_pb2.HealthCheckResponse.SERVING)
     log.info("serving", extra={"model": settings.model, "version": settings.version, "port": port})
-    announce_ready(settings, address=f"{settings.host_in_address}:{port}", port=port)
+    announce_ready(settings, address=format_address(settings.host, port), port=port)
     await stop.wait()
     await _drain(settings, dataplane, server, health)
 

@@ -34,11 +34,6 @@ class ServerSettings:
     log_level: str
     log_format: LogFormat
 
-    @property
-    def host_in_address(self) -> str:
-        """The host as it stands before a port: IPv6 in brackets."""
-        return f"[{self.host}]" if ":" in self.host else self.host
-
     @classmethod
     def load(cls, arguments: list[str]) -> "ServerSettings":
         """Settings from the command line; leaves the process with status 2 and a sentence where a flag is wrong."""

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 
+from modelyard.addresses import format_address
 from modelyard.errors import FailedPreconditionError, InvalidArgumentError
 
 
@@ -33,7 +34,3 @@ def claim_port(host: str, port: int) -> int:
                 f"cannot listen on {format_address(host, port)}: {why}; stop it, or choose another port with --listen"
             ) from None
         return int(probe.getsockname()[1])
-
-
-def format_address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

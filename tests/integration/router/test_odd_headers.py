@@ -5,7 +5,7 @@ from typing import Any
 
 from tritonclient.grpc import service_pb2
 
-from modelyard.config import parse_address
+from modelyard.addresses import parse_address
 
 _DATA, _HEADERS, _RST_STREAM, _GOAWAY = 0, 1, 3, 7
 _END_STREAM, _END_HEADERS = 1, 4

@@ -15,10 +15,6 @@ def test_three_flags_are_enough() -> None:
     assert (settings.host, settings.port, settings.threads, settings.concurrent_runs) == ("127.0.0.1", 0, 1, 1)
 
 
-def test_ipv6_hosts_stand_in_brackets() -> None:
-    assert ServerSettings.load([*NEEDED, "--host", "::1"]).host_in_address == "[::1]"
-
-
 @pytest.mark.parametrize(
     ("flags", "text"),
     [

@@ -4,7 +4,8 @@ from typing import ClassVar
 import pytest
 from pydantic import Field
 
-from modelyard.config import ProgramSettings, parse_address, program_config, read_config
+from modelyard.addresses import parse_address
+from modelyard.config import ProgramSettings, program_config, read_config
 from modelyard.errors import InvalidArgumentError
 
 
