@@ -6,6 +6,10 @@ it does not need, so a large tensor is never copied. The last occurrence of a fi
 """
 
 _COMMON = r"""
+-- A request leaves a coroutine and some strings behind, and little else is alive: collecting whenever the garbage has
+-- doubled, as Lua does by itself, costs more than all that is done here. So it may grow tenfold, to about a megabyte.
+collectgarbage("setpause", 1000)
+
 local COMPRESSED = "the message is compressed, so the router cannot read which model it is for: name the model in the "
   .. "header x-model (NAME or NAME@VERSION), or send the message uncompressed"
 local MAX_NAME_BYTES = 1024  -- the longest that can be served has 201; a longer one is cut, and so is not found

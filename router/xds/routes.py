@@ -21,17 +21,19 @@ from router.xds.types import LOCAL_CLUSTER, ROUTE_CONFIGURATION, pack, seconds, 
 KEY_HEADER = "x-model"
 _SERVICE = "/inference.GRPCInferenceService"
 _STREAM_PATH = f"{_SERVICE}/ModelStreamInfer"
-_REQUEST_BODY_BUFFER_LIMIT = 25  # VirtualHost.request_body_buffer_limit
+_VIRTUAL_HOST_BUFFER_LIMIT = 25  # VirtualHost.request_body_buffer_limit
+# Route.request_body_buffer_limit. The older per_request_buffer_limit_bytes is ignored where the host has a limit.
+_ROUTE_BUFFER_LIMIT = 20
 _MAX_REASON_CHARACTERS = 1000  # Envoy takes bodies of direct responses up to 4096 bytes
 # These mean that the request has not run anywhere.
 _RETRY_NOT_STARTED = "connect-failure,refused-stream"
-_RETRY_MAY_HAVE_RUN = f"{_RETRY_NOT_STARTED},reset,unavailable"
+_RETRY_MAY_HAVE_RUN = f"{_RETRY_NOT_STARTED},reset,unavailable,cancelled"
 
 
 def make_route_configuration(table: Table, plane: DataPlane) -> route_pb2.RouteConfiguration:
     host = route_components_pb2.VirtualHost(name="models", domains=["*"])
     limit = wrappers_pb2.UInt64Value(value=plane.max_message_bytes)
-    set_newer_field(host, _REQUEST_BODY_BUFFER_LIMIT, limit)
+    set_newer_field(host, _VIRTUAL_HOST_BUFFER_LIMIT, limit)
     if table.routes:
         host.matcher.CopyFrom(_make_matcher(table, plane))
     else:  # a matcher without an entry is not valid
@@ -70,7 +72,8 @@ def _make_model_routes(route: Route, plane: DataPlane) -> Iterable[route_compone
     unary = route_components_pb2.Route(name=name, match={"prefix": "/"})
     unary.route.CopyFrom(_make_unary_action(route.pool.name, plane))
     unary.route.retry_policy.CopyFrom(_make_retry_policy(route.pool))
-    unary.per_request_buffer_limit_bytes.value = plane.retry_buffer_bytes
+    # A copy of the request is kept for a retry; a larger one passes without.
+    set_newer_field(unary, _ROUTE_BUFFER_LIMIT, wrappers_pb2.UInt64Value(value=plane.retry_buffer_bytes))
     if route.pool.no_retries:  # gRPC's word to clients: do not send it again either
         unary.response_headers_to_add.add(header={"key": "grpc-retry-pushback-ms", "value": "-1"})
     return [stream, unary]
@@ -125,7 +128,8 @@ def _make_retry_policy(pool: Pool) -> route_components_pb2.RetryPolicy:
         retry_on=_RETRY_NOT_STARTED if pool.no_retries else _RETRY_MAY_HAVE_RUN,
         num_retries={"value": 2},
         retry_host_predicate=[previous_hosts],
-        host_selection_retry_max_attempts=3,
+        # A dead replica has the fewest requests, so it is the one that is picked again and again until it is ejected.
+        host_selection_retry_max_attempts=16,
         retry_back_off={"base_interval": seconds(0.005), "max_interval": seconds(0.05)},
     )
 
