@@ -1,0 +1,20 @@
+"""Numbers of bytes as people read them."""
+
+import pytest
+
+from modelyard.sizes import format_size
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (1 << 30, "1 GiB"),
+        (277_977_702, "265.1 MiB"),
+        (5 << 60, "5 EiB"),
+    ],
+)
+def test_sizes_are_told_in_powers_of_1024(size_bytes: int, text: str) -> None:
+    assert format_size(size_bytes) == text
