@@ -151,12 +151,13 @@ def yard_router(folder: Path, upstream: int) -> Iterator[list[Target]]:
         str(writer),
     ]
     settings = ["--concurrency", str(WORKERS), "--controller", "127.0.0.1:1", "--drain-timeout-s", "0"]
-    with running([*command, *settings, "--log-level", "error"], pass_fds=[writer]):
+    with running([*command, *settings, "--log-level", "error"], pass_fds=[writer]) as router:
         os.close(writer)
         with os.fdopen(reader) as pipe:
             line = pipe.readline() or sys.exit("the router did not start")
         port = int(json.loads(line)["address"].rpartition(":")[2])
-        pid = json.loads((data / "envoy.json").read_text())[0]["pid"]
+        (envoy,) = psutil.Process(router.pid).children()
+        pid = envoy.pid
         yield [Target(YARD, port, pid), Target(YARD_KEY, port, pid, (f"x-model: {MODEL}",))]
 
 

@@ -17,7 +17,9 @@ from modelyard.program import announce_ready, run_program
 from router.ads.server import create_ads_server
 from router.envoy.address import resolve_host
 from router.envoy.binary import find_envoy
-from router.envoy.process import EnvoyFolders, EnvoySpec, choose_port, load_processes
+from router.envoy.discovery import choose_port, find_processes, remove_stale_files
+from router.envoy.memory import choose_memory_limit_bytes
+from router.envoy.process import EnvoyFolders, EnvoySpec
 from router.envoy.supervisor import Supervisor
 from router.files import make_run_folder
 from router.local.service import create_local_server
@@ -26,7 +28,6 @@ from router.settings import RouterSettings
 from router.state import RouterState
 from router.xds.data_plane import DataPlane
 
-_RECORD = "envoy.json"
 _TABLE = "route_table.binpb"
 
 
@@ -43,9 +44,12 @@ async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
     data = settings.data.resolve()
     host, port = parse_address(settings.listen)
     host = await resolve_host(host)
-    port = choose_port(host, port, load_processes(data / _RECORD))
-    spec = EnvoySpec(find_envoy(settings.envoy), settings.concurrency, host, port)
     folders = EnvoyFolders(run=make_run_folder(data), log=data / "envoy.log")
+    found = find_processes(folders)
+    remove_stale_files(folders.run, found)
+    port = choose_port(host, port, found)
+    memory_limit_bytes = settings.memory_limit_bytes or choose_memory_limit_bytes()
+    spec = EnvoySpec(find_envoy(settings.envoy), settings.concurrency, memory_limit_bytes, host, port)
     plane = DataPlane(
         listen_host=host,
         listen_port=port,
@@ -56,7 +60,7 @@ async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
     )
     state = RouterState(plane, data / _TABLE)
     state.load()
-    supervisor = Supervisor(state.hub, spec, folders, data / _RECORD, settings.drain_timeout_s)
+    supervisor = Supervisor(state.hub, spec, folders, found, drain_timeout_s=settings.drain_timeout_s)
     session = ControllerSession(
         state,
         controller=settings.controller,

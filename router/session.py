@@ -2,23 +2,16 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator
 
 from grpc import aio
 
+from modelyard.backoff import Backoff
+from modelyard.control_channel import open_control_channel
 from modelyard.v1 import routing_pb2, routing_pb2_grpc
 from router.state import RouterState
 
 log = logging.getLogger(__name__)
-
-_FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.1, 2.0
-_CHANNEL_OPTIONS = [
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),  # each try connects at once, without the back-off of the one before
-]
 
 
 class ControllerSession:
@@ -28,7 +21,7 @@ class ControllerSession:
         self._controller = controller
         self._router_id = router_id
         self._address = address
-        self._backoff_s = _FIRST_BACKOFF_S
+        self._backoff = Backoff()
         self._is_following = True  # said to be, so that the first loss is logged
 
     async def run(self) -> None:
@@ -39,22 +32,22 @@ class ControllerSession:
                 self._log_loss("the controller ended it")
             except aio.AioRpcError as error:
                 self._log_loss(f"{error.code().name}: {error.details()}")
-            await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))
-            self._backoff_s = min(2 * self._backoff_s, _LAST_BACKOFF_S)
+            await asyncio.sleep(self._backoff.next_s())
 
     async def _follow(self) -> None:
-        async with aio.insecure_channel(self._controller, options=_CHANNEL_OPTIONS) as channel:
+        async with open_control_channel(self._controller) as channel:
             responses = routing_pb2_grpc.RoutingServiceStub(channel).WatchRoutes(self._requests())
             async for response in responses:
                 if not self._is_following:
                     log.info("following the controller", extra={"controller": self._controller})
-                self._backoff_s, self._is_following = _FIRST_BACKOFF_S, True
+                self._backoff.reset()
+                self._is_following = True
                 self._state.accept_table(response.table)
 
     def _log_loss(self, why: str) -> None:
         """Once for each time that the controller is away, however often it is tried."""
         level = logging.WARNING if self._is_following else logging.DEBUG
-        log.log(level, "no session with the controller; trying again", extra={"why": why, "backoff_s": self._backoff_s})
+        log.log(level, "no session with the controller; trying again", extra={"why": why})
         self._is_following = False
 
     async def _requests(self) -> AsyncIterator[routing_pb2.WatchRoutesRequest]:

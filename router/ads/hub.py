@@ -28,7 +28,7 @@ class Hub:
     """
 
     def __init__(self, resources: Resources, on_change: Callable[[Applied], None]) -> None:
-        """`resources` are sure to be accepted: those of an empty table."""
+        """`resources` are what a new Envoy gets before there is a table, and are sure to be accepted."""
         self._sequences = count(1)
         self._target = self._good = Snapshot(0, 0, resources)
         self._on_change = on_change
@@ -59,7 +59,7 @@ class Hub:
 
     def has_applied_all(self, node_id: str) -> bool:
         """Whether this Envoy has what it should have now."""
-        return any(stream.node_id == node_id and stream.applied is self._target for stream in self._streams)
+        return any(stream.node_id == node_id and stream.has(self._target) for stream in self._streams)
 
     def open_stream(self, wake: Callable[[], None]) -> AdsStream:
         """`wake` is called when the stream has a new target."""

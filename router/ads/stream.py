@@ -32,6 +32,11 @@ class Snapshot:
     table_version: int
     resources: Resources
 
+    @property
+    def is_initial(self) -> bool:
+        """Whether it stands in for a table while there is none."""
+        return self.sequence == 0
+
 
 @dataclass(frozen=True)
 class Rejection:
@@ -75,6 +80,7 @@ class AdsStream:
         self._subscriptions: dict[str, _Subscription] = {}
         self._nonces = count(1)
         self._is_resuming = False
+        self._has_routes = False  # of its own, from before this stream
 
     @property
     def is_settling(self) -> bool:
@@ -85,6 +91,10 @@ class AdsStream:
         """Pushes with what is known: an Envoy that has no endpoints or no routes yet never asks for them."""
         self._is_resuming = False
 
+    def has(self, snapshot: Snapshot) -> bool:
+        """Whether Envoy has all that `snapshot` wants of it."""
+        return self.applied is snapshot or self._keeps_its_own(snapshot)
+
     def set_target(self, snapshot: Snapshot) -> None:
         """What Envoy should have. A push under way ends first, so that its order holds."""
         self._target = snapshot
@@ -94,6 +104,7 @@ class AdsStream:
         self.node_id = request.node.id or self.node_id
         if request.type_url not in self._subscriptions:
             self._is_resuming |= request.type_url == CLUSTER and bool(request.version_info)
+            self._has_routes |= request.type_url == ROUTES and bool(request.version_info)
             self._subscriptions[request.type_url] = _Subscription()
         subscription = self._subscriptions[request.type_url]
         if request.response_nonce != subscription.nonce and subscription.nonce:
@@ -105,9 +116,10 @@ class AdsStream:
 
     def next_response(self) -> discovery_pb2.DiscoveryResponse | None:
         """The next response to send; None while there is nothing to say before Envoy speaks."""
-        if self.is_settling:
+        if self.is_settling or self._keeps_its_own(self._target):
             return None
-        if self._target is not self._goal and (self._is_rejected or self._step is Step.DONE):
+        is_over = self._is_rejected or self._step is Step.DONE or self._keeps_its_own(self._goal)
+        if self._target is not self._goal and is_over:
             self._goal, self._step, self._is_rejected = self._target, Step.CLUSTERS, False
         if self._is_rejected:
             return None
@@ -116,6 +128,10 @@ class AdsStream:
                 return self._respond(type_url, wanted)
         # It may have been the end of one push, with the next target waiting.
         return self.next_response() if self._step is Step.DONE and self._target is not self._goal else None
+
+    def _keeps_its_own(self, snapshot: Snapshot) -> bool:
+        """An Envoy that serves goes on as it is until there is a table: without one all its models would be gone."""
+        return snapshot.is_initial and self._has_routes
 
     def _set_names(self, subscription: _Subscription, names: frozenset[str]) -> None:
         # Envoy forgets what it unsubscribes from, and waits for an answer for what it adds, be it unchanged or not.

@@ -1,21 +1,28 @@
-"""One Envoy process: how it is started, and known again by the next router process."""
+"""One Envoy process: what it is started with, and all that the next router process must know of it."""
 
 import contextlib
 import hashlib
 import json
 import secrets
 import subprocess
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.processes import ProcessIdentity
-from router.envoy.address import claim_port
 from router.envoy.admin import Admin
 from router.envoy.bootstrap import make_bootstrap
 
 # Within this time after the start of a drain clients are asked to go; then the listener closes.
 DRAIN_TIME_S = 2
+_ARGUMENTS = [
+    "--disable-hot-restart",
+    "--log-level",
+    "warning",
+    "--drain-time-s",
+    str(DRAIN_TIME_S),
+    "--drain-strategy",
+    "immediate",
+]
 
 
 @dataclass(frozen=True)
@@ -24,14 +31,15 @@ class EnvoySpec:
 
     binary: Path
     concurrency: int
+    memory_limit_bytes: int
     listen_host: str
     listen_port: int
 
     @property
     def fingerprint(self) -> str:
-        """Changes also when the binary was replaced, or the bootstrap looks different."""
+        """Changes also when the binary was replaced, or the bootstrap looks different. Raises OSError."""
         found = self.binary.stat()
-        placeholder = make_bootstrap("", Path(), Path())
+        placeholder = make_bootstrap("", {}, Path(), Path(), self.memory_limit_bytes)
         parts = [str(self.binary), found.st_size, found.st_mtime_ns, self.concurrency, placeholder, _ARGUMENTS]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -56,45 +64,37 @@ class EnvoyFolders:
             self.run.rmdir()
 
 
-_ARGUMENTS = [
-    "--disable-hot-restart",
-    "--log-level",
-    "warning",
-    "--drain-time-s",
-    str(DRAIN_TIME_S),
-    "--drain-strategy",
-    "immediate",
-]
-
-
 @dataclass(frozen=True)
 class EnvoyProcess:
-    """`listen_port` is its own, `node_id` how it names itself to the ADS server."""
+    """`config` is the file on its command line, in the run folder; `listen_port` is its own, 0 where none is known."""
 
-    pid: int
-    start_time: float
-    node_id: str
-    admin_socket: str
+    identity: ProcessIdentity
+    config: Path
     fingerprint: str
     listen_host: str
     listen_port: int
 
     @property
-    def identity(self) -> ProcessIdentity:
-        return ProcessIdentity(self.pid, self.start_time)
+    def node_id(self) -> str:
+        """How it names itself to the ADS server."""
+        return self.config.stem
 
     @property
     def admin(self) -> Admin:
-        return Admin(Path(self.admin_socket))
+        return Admin(self.config.with_suffix(".sock"))
 
     def matches(self, spec: EnvoySpec) -> bool:
         """Whether it was started as `spec` wants it."""
         mine = (self.fingerprint, self.listen_host, self.listen_port)
         return mine == (spec.fingerprint, spec.listen_host, spec.listen_port)
 
+    def disown(self) -> None:
+        """To be called before it drains: without its file no later router process takes it for one that may serve."""
+        self.config.unlink(missing_ok=True)
+
     def remove_files(self) -> None:
-        Path(self.admin_socket).unlink(missing_ok=True)
-        Path(self.admin_socket).with_suffix(".json").unlink(missing_ok=True)
+        self.config.unlink(missing_ok=True)
+        self.config.with_suffix(".sock").unlink(missing_ok=True)
 
 
 def launch(spec: EnvoySpec, folders: EnvoyFolders) -> tuple[EnvoyProcess, subprocess.Popen[bytes]]:
@@ -102,53 +102,30 @@ def launch(spec: EnvoySpec, folders: EnvoyFolders) -> tuple[EnvoyProcess, subpro
 
     Raises OSError where the binary cannot be run.
     """
-    mark = secrets.token_hex(4)
-    admin_socket = folders.run / f"envoy-{mark}.sock"
-    config = admin_socket.with_suffix(".json")
-    config.write_text(json.dumps(make_bootstrap(f"envoy-{mark}", admin_socket, folders.ads_socket)))
+    config = folders.run / f"envoy-{secrets.token_hex(4)}.json"
+    # All that the next router process must know is there before the process is: this one may be killed in between.
+    _write_config(config, spec, folders)
     command = [str(spec.binary), "-c", str(config), "--concurrency", str(spec.concurrency), *_ARGUMENTS]
     try:
         child = _start([*command, "--log-path", str(folders.log)], folders.log)
     except OSError:
         config.unlink()
         raise
-    start_time = ProcessIdentity.of(child.pid).start_time
-    process = EnvoyProcess(
-        child.pid,
-        start_time,
-        f"envoy-{mark}",
-        str(admin_socket),
-        spec.fingerprint,
-        spec.listen_host,
-        spec.listen_port,
-    )
-    return process, child
+    identity = ProcessIdentity.of(child.pid)
+    return EnvoyProcess(identity, config, spec.fingerprint, spec.listen_host, spec.listen_port), child
+
+
+def _write_config(path: Path, spec: EnvoySpec, folders: EnvoyFolders) -> None:
+    known = {
+        "fingerprint": spec.fingerprint,
+        "listen_host": spec.listen_host,
+        "listen_port": spec.listen_port,
+    }
+    admin_socket = path.with_suffix(".sock")
+    bootstrap = make_bootstrap(path.stem, known, admin_socket, folders.ads_socket, spec.memory_limit_bytes)
+    path.write_text(json.dumps(bootstrap))
 
 
 def _start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
-
-
-def choose_port(host: str, port: int, found: Sequence[EnvoyProcess]) -> int:
-    """The port to listen on at `host`: that of an Envoy of ours where it fits, else `port`, or a free one for 0.
-
-    Raises FailedPreconditionError where somebody else listens there.
-    """
-    for process in found:
-        if process.listen_host == host and port in (0, process.listen_port):
-            return process.listen_port
-    return claim_port(host, port)
-
-
-def dump_processes(processes: list[EnvoyProcess]) -> bytes:
-    return json.dumps([asdict(process) for process in processes], indent=1).encode()
-
-
-def load_processes(path: Path) -> list[EnvoyProcess]:
-    """Those recorded in the file that are still alive; none where there is no such file or it is damaged."""
-    try:
-        recorded = [EnvoyProcess(**fields) for fields in json.loads(path.read_bytes())]
-    except (OSError, ValueError, TypeError):
-        return []
-    return [process for process in recorded if process.identity.is_alive()]

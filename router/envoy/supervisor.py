@@ -4,20 +4,12 @@ import asyncio
 import contextlib
 import logging
 import subprocess
-from pathlib import Path
+from collections.abc import Iterable
 
+from modelyard.backoff import Backoff
 from modelyard.errors import FailedPreconditionError, InternalError, YardError
-from modelyard.files import write_whole
 from router.ads.hub import Hub
-from router.envoy.process import (
-    DRAIN_TIME_S,
-    EnvoyFolders,
-    EnvoyProcess,
-    EnvoySpec,
-    dump_processes,
-    launch,
-    load_processes,
-)
+from router.envoy.process import DRAIN_TIME_S, EnvoyFolders, EnvoyProcess, EnvoySpec, launch
 
 log = logging.getLogger(__name__)
 
@@ -25,24 +17,31 @@ _POLL_S = 0.1
 _START_TIMEOUT_S = 30.0
 _ADOPT_TIMEOUT_S = 10.0  # it asks for its resources again at most a second after the server is there
 _MAX_LOG_BYTES = 16 << 20
-_FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.1, 5.0
+_LONGEST_BACKOFF_S = 5.0
 _STEADY_S = 10.0  # an Envoy that lived so long did not die of its start
 
 
 class Supervisor:
-    """`record` is the file in which the running processes are written down for the next router process."""
+    """`found` are the Envoys that earlier router processes left."""
 
-    def __init__(self, hub: Hub, spec: EnvoySpec, folders: EnvoyFolders, record: Path, drain_timeout_s: float) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        spec: EnvoySpec,
+        folders: EnvoyFolders,
+        found: Iterable[EnvoyProcess],
+        *,
+        drain_timeout_s: float,
+    ) -> None:
         self._hub = hub
         self._spec = spec
         self._folders = folders
-        self._record = record
         self._drain_timeout_s = drain_timeout_s
-        self._found = load_processes(record)
+        self._found = list(found)
         self._log_start = 0  # where the log of the Envoy that was started last begins, in bytes
         self._serving: EnvoyProcess | None = None
         self._draining: dict[EnvoyProcess, asyncio.Task[None]] = {}
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._children: dict[EnvoyProcess, subprocess.Popen[bytes]] = {}
 
     async def start(self) -> None:
         """Returns when an Envoy listens: the one that an earlier router process left, if it fits, else a new one.
@@ -52,20 +51,20 @@ class Supervisor:
         if not await self._adopt():
             await self._launch()
         self._retire_found()
-        self._store()
 
     async def run(self) -> None:
         """Restarts Envoy whenever it dies; runs until it is cancelled."""
-        backoff_s = _FIRST_BACKOFF_S
+        backoff = Backoff(longest_s=_LONGEST_BACKOFF_S)
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
             if self._serving:
                 await self._wait_death(self._serving)
-                log.error("Envoy died; starting it again", extra={"pid": self._serving.pid})
+                log.error("Envoy died; starting it again", extra=_pid(self._serving))
                 self._forget(self._serving)
-            backoff_s = _FIRST_BACKOFF_S if loop.time() - started > _STEADY_S else min(2 * backoff_s, _LAST_BACKOFF_S)
-            await asyncio.sleep(backoff_s)
+            if loop.time() - started > _STEADY_S:
+                backoff.reset()
+            await asyncio.sleep(backoff.next_s())
             try:
                 await self._launch()
             except YardError as error:
@@ -79,7 +78,6 @@ class Supervisor:
         self._retire_found()
         while self._draining:
             await asyncio.wait(self._draining.values())
-        self._record.unlink(missing_ok=True)
 
     async def _adopt(self) -> bool:
         for process in self._found:
@@ -88,9 +86,9 @@ class Supervisor:
             try:
                 await self._wait_serving(process, _ADOPT_TIMEOUT_S)
             except InternalError as error:
-                log.warning(error.message, extra={"pid": process.pid})
+                log.warning(error.message, extra=_pid(process))
                 continue
-            log.info("adopted the running Envoy", extra={"pid": process.pid})
+            log.info("adopted the running Envoy", extra=_pid(process))
             self._serving = process
             self._found.remove(process)
             return True
@@ -103,15 +101,14 @@ class Supervisor:
             process, child = launch(self._spec, self._folders)
         except OSError as error:
             raise FailedPreconditionError(f"cannot run Envoy: {error}; name another with --envoy PATH") from error
-        self._children[process.pid] = child
+        self._children[process] = child
         self._serving = process
-        self._store()
         try:
             await self._wait_serving(process, _START_TIMEOUT_S)
         except InternalError:
             await process.identity.stop(grace_s=1.0)
             raise
-        log.info("Envoy serves", extra={"pid": process.pid, "port": process.listen_port})
+        log.info("Envoy serves", extra={**_pid(process), "port": process.listen_port})
 
     async def _wait_serving(self, process: EnvoyProcess, timeout_s: float) -> None:
         """Until it listens with the present resources; from then on nothing is applied before it has it."""
@@ -153,7 +150,8 @@ class Supervisor:
 
         Where another has taken over, its listener is given the time to close: connections may still come to it.
         """
-        log.info("draining an Envoy", extra={"pid": process.pid})
+        log.info("draining an Envoy", extra=_pid(process))
+        process.disown()
         self._hub.add_data_plane(process.node_id)
         self._draining[process] = asyncio.create_task(self._drain(process))
 
@@ -173,20 +171,16 @@ class Supervisor:
 
     def _forget(self, process: EnvoyProcess) -> None:
         self._hub.remove_data_plane(process.node_id)
-        if child := self._children.pop(process.pid, None):
-            child.wait()
+        if child := self._children.pop(process, None):
+            child.poll()  # not wait: one that cannot be killed must not hold up the rest
         process.remove_files()
         self._draining.pop(process, None)
         if self._serving == process:
             self._serving = None
-        self._store()
 
-    def _store(self) -> None:
-        running = [*([self._serving] if self._serving else []), *self._found, *self._draining]
-        try:
-            write_whole(self._record, dump_processes(running))
-        except OSError as error:  # Envoy serves all the same; the next router process would start another beside it
-            log.error("cannot write down which Envoy runs: %s", error)
+
+def _pid(process: EnvoyProcess) -> dict[str, int]:
+    return {"pid": process.identity.pid}
 
 
 async def _is_serving(process: EnvoyProcess) -> bool:

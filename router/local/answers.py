@@ -1,7 +1,8 @@
 """Pure: what the route table says to requests that no replica gets."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote, unquote
 
 from tritonclient.grpc import service_pb2
 
@@ -11,6 +12,22 @@ from router.table import Route, Table
 _MAX_NAMES = 8
 _MAX_KEY_CHARACTERS = 220
 NO_TABLE = UnavailableError("this router has not heard from its controller yet: it knows no models; try again later")
+
+
+def parse_key(values: Sequence[str]) -> str:
+    """The key that the headers x-model name, as a person would write it; "" where there is none.
+
+    Raises InvalidArgumentError for what neither a name nor the filters that find names in messages make: those escape
+    every byte that no name has, and nothing else.
+    """
+    if len(values) > 1:
+        raise InvalidArgumentError(f"the header x-model is there {len(values)} times: send it once")
+    given = "".join(values)
+    key = unquote(given, errors="surrogateescape")
+    if quote(key, safe="@._-", errors="surrogateescape").replace("~", "%7E") != given:
+        shown = given[:_MAX_KEY_CHARACTERS]
+        raise InvalidArgumentError(f"the header x-model is {shown!r}: wanted NAME or NAME@VERSION, as they are")
+    return key
 
 
 def find_refusal(table: Table | None, key: str) -> YardError:

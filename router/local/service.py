@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 import grpc
 from grpc import aio
@@ -13,7 +12,7 @@ from tritonclient.grpc import service_pb2
 
 from modelyard.errors import UnimplementedError
 from modelyard.grpc_server import create_server
-from router.local.answers import NO_TABLE, find_refusal, list_repository
+from router.local.answers import NO_TABLE, find_refusal, list_repository, parse_key
 from router.table import Table
 from router.xds.routes import KEY_HEADER
 
@@ -96,9 +95,8 @@ def create_local_server(state: HasTable, socket_path: str) -> aio.Server:
 
 
 def _read_key(context: Any) -> str:
-    """The key that Envoy's filters or the client have set, as a person would write it."""
-    values = [value for name, value in context.invocation_metadata() if name == KEY_HEADER]
-    return unquote(str(values[-1])) if values else ""
+    """What Envoy's filters or the client have set."""
+    return parse_key([str(value) for name, value in context.invocation_metadata() if name == KEY_HEADER])
 
 
 def _refuse_method(method: str) -> Callable[..., AsyncIterator[Any]]:

@@ -33,8 +33,7 @@ def make_cluster(name: str) -> cluster_pb2.Cluster:
     )
     # Without a window of 0, workers keep using a replica for a second after it was ejected or removed.
     cluster.common_lb_config.update_merge_window.SetInParent()
-    # With every replica ejected, trying them is better than refusing everything: a model that fails on some inputs
-    # must not make the others unavailable. 1 means "only when none is left".
+    # With every replica ejected, trying them is better than refusing everything. 1 means "only when none is left".
     cluster.common_lb_config.healthy_panic_threshold.value = 1
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(_http2_to_replicas()))
     return cluster
@@ -84,13 +83,22 @@ def _circuit_breakers() -> circuit_breaker_pb2.CircuitBreakers:
 
 
 def _outlier_detection() -> outlier_detection_pb2.OutlierDetection:
-    """Ejects a replica that fails, also one that fails quickly and so looks the least loaded."""
+    """Ejects a replica that fails, also one that fails quickly and so looks the least loaded.
+
+    What counts is that it is sick: connections that fail, break or hang (of "local origin"), and UNAVAILABLE, which
+    Envoy takes for a 503, a "gateway failure". The other 5xx do not: INTERNAL or UNKNOWN may be a model's answer to
+    what one client sends, and that client would eject one healthy replica after the other. DEADLINE_EXCEEDED, a 504,
+    cannot be told apart; but Envoy, which began to count the deadline before the replica did, gives that itself.
+    """
     return outlier_detection_pb2.OutlierDetection(
-        consecutive_5xx={"value": 5},
+        enforcing_consecutive_5xx={"value": 0},
         consecutive_gateway_failure={"value": 3},
         enforcing_consecutive_gateway_failure={"value": 100},
         split_external_local_origin_errors=True,
         consecutive_local_origin_failure={"value": 3},
+        # Shares of failures and rates of success, which Envoy looks at as well, count every 5xx.
+        enforcing_success_rate={"value": 0},
+        enforcing_failure_percentage={"value": 0},
         interval=seconds(1),
         base_ejection_time=seconds(2),
         max_ejection_time=seconds(30),

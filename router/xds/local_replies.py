@@ -28,6 +28,10 @@ def make_local_replies(plane: DataPlane) -> manager_pb2.LocalReplyConfig:
         f"the message is larger than the {plane.max_message_bytes} bytes that this router takes (its setting "
         "--max-message-bytes); a client that names the model in the header x-model is not held to it"
     )
+    full = (
+        "this router is near the limit of its memory (its setting --memory-limit-bytes) with the requests that it has; "
+        "try again later"
+    )
     unreadable = (
         "the first message of the stream cannot be read: it is compressed, or no KServe v2 request; name the model in "
         "the header x-model (NAME or NAME@VERSION), or send it uncompressed"
@@ -36,6 +40,7 @@ def make_local_replies(plane: DataPlane) -> manager_pb2.LocalReplyConfig:
         mappers=[
             *_make_upstream_mappers(),
             *_make_deadline_mappers(plane),
+            _make_mapper(_details("overload"), _RESOURCE_EXHAUSTED, full),
             _make_mapper(_http_status(413), _RESOURCE_EXHAUSTED, too_large),
             _make_mapper(_details(f"{_EXTRACTION}_FAILED_PRECONDITION"), _RESOURCE_EXHAUSTED, too_large),
             _make_mapper(_details(_EXTRACTION), _INVALID_ARGUMENT, unreadable),

@@ -5,6 +5,8 @@ from typing import Any
 
 from google.protobuf import any_pb2, message
 
+from modelyard.varint import encode_varint
+
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
@@ -30,15 +32,7 @@ def pack(resource: message.Message) -> any_pb2.Any:
 def set_newer_field(resource: message.Message, number: int, value: message.Message) -> None:
     """Sets a message field that Envoy knows and the installed xds-protos do not: protobuf keeps and sends it."""
     payload = value.SerializeToString()
-    resource.MergeFromString(_varint(number << 3 | 2) + _varint(len(payload)) + payload)
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*encoded, number])
+    resource.MergeFromString(encode_varint(number << 3 | 2) + encode_varint(len(payload)) + payload)
 
 
 def seconds(value: float) -> dict[str, Any]:

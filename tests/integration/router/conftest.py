@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from grpc import aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from modelyard.v1 import routing_pb2, routing_pb2_grpc
+from router.envoy.admin import Admin
 
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -199,19 +201,23 @@ class Router:
         return await self.process.wait()
 
     @property
-    def envoys(self) -> list[dict[str, Any]]:
-        """Those written down as running."""
-        found: list[dict[str, Any]] = json.loads((self.data / "envoy.json").read_text())
-        return found
+    def envoys(self) -> list[psutil.Process]:
+        """All that run for this data folder, as the host has them."""
+        log = str(self.data.resolve() / "envoy.log")
+        return [process for process in psutil.process_iter(["cmdline"]) if log in (process.info["cmdline"] or ())]
+
+    async def read_stats(self, pattern: str) -> dict[str, int]:
+        """Those of the one Envoy whose names match the regular expression."""
+        (envoy,) = self.envoys
+        return await Admin(Path(envoy.cmdline()[2]).with_suffix(".sock")).read_stats(pattern)
 
     async def clean(self) -> None:
         """Leaves nothing, however the test ended."""
         with contextlib.suppress(AttributeError):
             await self.stop()
-        with contextlib.suppress(FileNotFoundError):
-            for envoy in self.envoys:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(envoy["pid"], signal.SIGKILL)
+        for envoy in self.envoys:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                envoy.kill()
 
 
 @dataclass

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
+from modelyard.varint import encode_varint
 from router.envoy.binary import find_envoy
 from router.xds.model_key import MODEL_KEY_LUA
 
@@ -97,16 +98,8 @@ def _expect(message: bytes) -> str | None:
     return _escape(key) if len(key) <= 1024 else None
 
 
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*encoded, number])
-
-
 def _text_field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    return encode_varint(number << 3 | 2) + encode_varint(len(content)) + content
 
 
 _LENGTHS = st.one_of(st.integers(0, 300), st.sampled_from([127, 128, 255, 256, 257, 16_383, 16_384, 70_000]))
@@ -115,12 +108,14 @@ _UNKNOWN_NUMBERS = st.integers(20, 2**29 - 1).filter(lambda number: not 19_000 <
 _FIELDS = st.one_of(
     st.builds(lambda n, text: _text_field(n, text.encode()), st.sampled_from([1, 2]), _KNOWN_NAMES),
     st.builds(lambda n, size: _text_field(n, b"\x0a" * size), st.one_of(st.just(7), _UNKNOWN_NUMBERS), _LENGTHS),
-    st.builds(lambda n, value: _varint(n << 3) + _varint(value), _UNKNOWN_NUMBERS, st.integers(0, 2**64 - 1)),
-    st.builds(lambda n, value: _varint(n << 3 | 1) + value, _UNKNOWN_NUMBERS, st.binary(min_size=8, max_size=8)),
-    st.builds(lambda n, value: _varint(n << 3 | 5) + value, _UNKNOWN_NUMBERS, st.binary(min_size=4, max_size=4)),
+    st.builds(
+        lambda n, value: encode_varint(n << 3) + encode_varint(value), _UNKNOWN_NUMBERS, st.integers(0, 2**64 - 1)
+    ),
+    st.builds(lambda n, value: encode_varint(n << 3 | 1) + value, _UNKNOWN_NUMBERS, st.binary(min_size=8, max_size=8)),
+    st.builds(lambda n, value: encode_varint(n << 3 | 5) + value, _UNKNOWN_NUMBERS, st.binary(min_size=4, max_size=4)),
     # A group, with what looks like a name in it.
     st.builds(
-        lambda n, text: _varint(n << 3 | 3) + _text_field(1, text) + _varint(n << 3 | 4),
+        lambda n, text: encode_varint(n << 3 | 3) + _text_field(1, text) + encode_varint(n << 3 | 4),
         _UNKNOWN_NUMBERS,
         st.binary(max_size=20),
     ),

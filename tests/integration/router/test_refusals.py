@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import grpc
 import pytest
 from grpc import aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -54,6 +53,17 @@ async def test_names_that_are_not_served(backend: Any, stub: Any) -> None:
     assert backend.counts.total() == 0
 
 
+async def test_headers_that_are_no_names(backend: Any, stub: Any) -> None:
+    for odd in (("resne%74",), ("resnet", "bert"), ("resnet,bert",), ("resnet bert",)):
+        metadata = tuple(("x-model", value) for value in odd)
+        status, sentence = await _refused(stub.ModelInfer(_infer("resnet"), metadata=metadata))
+        assert status == "INVALID_ARGUMENT"
+        assert "x-model" in sentence
+    status, sentence = await _refused(stub.ModelInfer(_infer("resne%74")))
+    assert (status, sentence.partition(";")[0]) == ("NOT_FOUND", "no model 'resne%74' is served here")
+    assert backend.counts.total() == 0
+
+
 async def test_a_model_that_is_not_ready(backend: Any, stub: Any) -> None:
     reason = ("UNAVAILABLE", "model bert: 1 replica is loading")
     assert await _refused(stub.ModelInfer(_infer("bert"))) == reason
@@ -72,15 +82,6 @@ async def test_replicas_that_cannot_be_reached(backend: Any, stub: Any) -> None:
     status, sentence = await _refused(stub.ModelInfer(_infer("ghost")))
     assert status == "UNAVAILABLE"
     assert "model ghost" in sentence
-
-
-async def test_a_model_that_fails_on_some_inputs_stays_available_for_others(backend: Any, stub: Any) -> None:
-    backend.status = grpc.StatusCode.INTERNAL
-    for _ in range(30):
-        assert await _refused(stub.ModelInfer(_infer("resnet"))) == ("INTERNAL", "one fails")
-    backend.status = None
-    for _ in range(10):
-        assert (await stub.ModelInfer(_infer("resnet"))).id == "one"
 
 
 async def test_deadlines_are_the_clients(backend: Any, stub: Any) -> None:
@@ -135,23 +136,6 @@ async def test_a_message_over_the_limit(router: Any, backends: Any, controller: 
         assert "1000000 bytes" in sentence
         assert (await stub.ModelInfer(request, metadata=(("x-model", "m"),))).id == "one"
         assert (await stub.ModelInfer(_infer("m", raw_input_contents=[bytes(900_000)]))).id == "one"
-
-
-async def test_no_retries_where_a_request_may_have_run(
-    running_router: Any, backends: Any, controller: Any, stub: Any
-) -> None:
-    failing, careful = await backends("failing", "careful")
-    failing.status = careful.status = grpc.StatusCode.UNAVAILABLE
-    await controller.apply(
-        1,
-        pools={"m/production@1": [failing], "n/production@1": [careful]},
-        routes={"m": "m/production@1", "n": "n/production@1"},
-        no_retries=("n/production@1",),
-    )
-    await _refused(stub.ModelInfer(_infer("m")))
-    await _refused(stub.ModelInfer(_infer("n")))
-    assert failing.counts["ModelInfer"] == 3
-    assert careful.counts["ModelInfer"] == 1
 
 
 async def test_a_port_that_is_taken(router: Any, capfd: pytest.CaptureFixture[str]) -> None:

@@ -256,6 +256,37 @@ def test_an_envoy_that_comes_back_without_clusters_is_not_waited_for_longer_than
     assert envoy.stream.applied is not None
 
 
+def test_an_envoy_that_serves_keeps_what_it_has_until_there_is_a_table() -> None:
+    """It would lose all its models to a router that has lost its table, with nobody to ask."""
+    initial = _snapshot(0)
+    envoy = ScriptedEnvoy(AdsStream(initial))
+    envoy.ask(CLUSTER, version="9")
+    envoy.ask(LISTENER, version="9")
+    envoy.ask(ROUTES, ["models"], version="9")
+    envoy.ask(ENDPOINTS, ["a/p@1"], version="9")
+    envoy.run()
+    assert envoy.said == []
+    assert envoy.stream.has(initial), "it may be adopted as it is"
+    envoy.has[ENDPOINTS]["a/p@1"] = None
+    envoy.stream.set_target(_snapshot(1, b=8))
+    envoy.run()
+    assert [kind for kind, _ in envoy.said] == ["clusters", "endpoints", "listener", "routes", "clusters"]
+    assert envoy.said[0] == ("clusters", ["a/p@1", "b/p@1", "local"])
+
+
+def test_an_envoy_without_routes_gets_the_initial_ones() -> None:
+    """New, or killed in its first push: with these it listens, and says that nothing is ready."""
+    initial = _snapshot(0)
+    for version in ("", "0"):
+        envoy = ScriptedEnvoy(AdsStream(initial))
+        envoy.ask(CLUSTER, version=version)
+        envoy.ask(LISTENER)
+        envoy.stream.settle()
+        envoy.run()
+        assert envoy.said[-1] == ("routes", ["models"])
+        assert envoy.stream.applied is initial
+
+
 _TABLES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 3), max_size=4)
 
 

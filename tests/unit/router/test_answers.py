@@ -1,7 +1,9 @@
 from typing import Any
 
+import pytest
+
 from modelyard.errors import InvalidArgumentError, NotFoundError, UnavailableError
-from router.local.answers import find_refusal, list_repository
+from router.local.answers import find_refusal, list_repository, parse_key
 
 
 def test_unknown_names_are_told_what_is_near(make_table: Any) -> None:
@@ -30,6 +32,31 @@ def test_a_request_without_a_name(make_table: Any) -> None:
         refusal = find_refusal(make_table(1, {}, {}), key)
         assert isinstance(refusal, InvalidArgumentError)
         assert "model_name" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [([], ""), ([""], ""), (["m"], "m"), (["m@3"], "m@3"), (["a%20b"], "a b"), (["a%7Eb"], "a~b"), (["%C3%BC"], "ü")],
+)
+def test_a_key_is_read_as_the_filters_wrote_it(given: list[str], key: str) -> None:
+    assert parse_key(given) == key
+
+
+@pytest.mark.parametrize("given", [["%61"], ["m%2d1"], ["m@%33"], ["a b"], ["a,m"], ["a~b"], ["%"], ["%zz"], ["ü"]])
+def test_a_header_that_only_looks_like_a_key_is_told_so(given: list[str]) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"x-model.*wanted NAME"):
+        parse_key(given)
+
+
+def test_a_name_is_not_chosen_of_two() -> None:
+    with pytest.raises(InvalidArgumentError, match="2 times"):
+        parse_key(["a", "m"])
+
+
+def test_bytes_that_are_no_text_name_nothing(make_table: Any) -> None:
+    refusal = find_refusal(make_table(1, {}, {"m": None}), parse_key(["m%FF"]))
+    assert isinstance(refusal, NotFoundError)
+    assert refusal.message.encode()
 
 
 def test_before_the_first_table() -> None:

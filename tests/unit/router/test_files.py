@@ -1,10 +1,8 @@
-import os
 from pathlib import Path
 
 import pytest
 
 from modelyard.errors import FailedPreconditionError
-from router.envoy.process import EnvoyProcess, dump_processes, load_processes
 from router.files import make_run_folder
 
 
@@ -28,19 +26,3 @@ def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FailedPreconditionError, match="remove it"):
         make_run_folder(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'[{"pid": 1}]', b'{"pid": 1}'])
-def test_a_damaged_record_names_no_process(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "envoy.json"
-    assert load_processes(path) == []
-    path.write_bytes(content)
-    assert load_processes(path) == []
-
-
-def test_a_process_that_is_another_by_now_is_not_known(tmp_path: Path) -> None:
-
-    path = tmp_path / "envoy.json"
-    mine = EnvoyProcess(os.getpid(), 1.0, "envoy-1", "/tmp/x.sock", "print", "127.0.0.1", 8001)
-    path.write_bytes(dump_processes([mine]))
-    assert load_processes(path) == []

@@ -72,7 +72,7 @@ def test_retries_are_what_the_pool_allows(plane: DataPlane) -> None:
     pools = (Pool("a/p@1", endpoint, no_retries=False), Pool("b/p@1", endpoint, no_retries=True))
     table = Table(1, pools, (Route("a", "a", 1, pools[0], ""), Route("b", "b", 1, pools[1], "")))
     a, b = (_routes(table, plane, key)[1].route.retry_policy.retry_on.split(",") for key in ("a", "b"))
-    assert set(a) == {"connect-failure", "refused-stream", "reset", "unavailable"}
+    assert set(a) == {"connect-failure", "refused-stream", "reset", "unavailable", "cancelled"}
     assert set(b) == {"connect-failure", "refused-stream"}
 
 

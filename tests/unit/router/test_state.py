@@ -53,6 +53,22 @@ async def test_what_is_applied_is_stored_before_it_is_reported(state: RouterStat
     assert routing_pb2.RouteTable.FromString((tmp_path / "table").read_bytes()) == _message(3)
 
 
+async def test_a_table_that_cannot_be_stored_is_not_reported_and_told_of_once(
+    state: RouterState, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state.accept_table(_message(3))
+    applied = Applied(next(iter(state._pushed)))
+    (tmp_path / "table.new").mkdir()  # in the way of the file that is written first
+    for _ in range(3):
+        await state._report(applied)
+    assert state.status == routing_pb2.RouterStatus()
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert ["cannot store the route table" in record.message for record in errors] == [True]
+    (tmp_path / "table.new").rmdir()
+    await state._report(applied)
+    assert state.status.applied_version == 3
+
+
 def test_a_stored_table_is_begun_with(state: RouterState, tmp_path: Path) -> None:
     (tmp_path / "table").write_bytes(_message(3).SerializeToString())
     state.load()
