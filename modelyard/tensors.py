@@ -12,24 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from modelyard.datatypes import BY_NAME, DATATYPES
 from modelyard.errors import InvalidArgumentError
 
 Array = NDArray[Any]
 
-_DTYPES: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype("<u1"),
-    "UINT16": np.dtype("<u2"),
-    "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype("<i1"),
-    "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP16": np.dtype("<f2"),
-    "FP32": np.dtype("<f4"),
-    "FP64": np.dtype("<f8"),
-}
+# What numpy has a type for; BF16 and BYTES are told apart wherever arrays are made or read.
+_DTYPES = {datatype.name: datatype.dtype for datatype in DATATYPES if datatype.name not in ("BF16", "BYTES")}
 _DATATYPES = {dtype: datatype for datatype, dtype in _DTYPES.items()}
 _RANKS = {"b": 0, "u": 1, "i": 1, "f": 2}  # of numpy kinds: each may become one of its own rank or a higher one
 _LENGTH = struct.Struct("<I")
@@ -64,7 +53,7 @@ def from_raw(datatype: str, shape: Sequence[int], raw: bytes) -> Array:
     """
     if datatype == "BYTES":
         return _object_array(_split_strings(raw), shape)
-    dtype = np.dtype("<u2") if datatype == "BF16" else _dtype(datatype)
+    dtype = BY_NAME["BF16"].dtype if datatype == "BF16" else _dtype(datatype)
     wanted = math.prod(shape) * dtype.itemsize
     if wanted != len(raw):
         raise InvalidArgumentError(f"{datatype} of shape {list(shape)} takes {wanted} bytes, not {len(raw)}")

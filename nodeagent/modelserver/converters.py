@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.errors import InvalidArgumentError, ResourceExhaustedError, UnimplementedError
-from nodeagent.modelserver.datatypes import Array
+from modelyard.tensors import Array
 from nodeagent.modelserver.signature import Signature, TensorSpec
 from nodeagent.modelserver.tensors import array_from_contents, array_from_raw, raw_from_array
 from nodeagent.modelserver.wire import Buffer
@@ -34,13 +34,15 @@ class Inference:
     feeds: dict[str, Array]
 
 
-def inference_from_request(signature: Signature, request: Any, raws: Sequence[Buffer]) -> Inference:
+def inference_from_request(
+    signature: Signature, request: Any, raws: Sequence[Buffer], max_string_elements: int
+) -> Inference:
     """`raws`: the raw contents of a ModelInferRequest, which need not be in `request` itself.
 
     Raises InvalidArgumentError or UnimplementedError.
     """
     _check_parameters("the request", request.parameters)
-    return Inference(_output_names(signature, request.outputs), _feeds(signature, request, raws))
+    return Inference(_output_names(signature, request.outputs), _feeds(signature, request, raws, max_string_elements))
 
 
 def response_from_outputs(
@@ -66,15 +68,24 @@ def response_from_outputs(
     return raws
 
 
-def _feeds(signature: Signature, request: Any, raws: Sequence[Buffer]) -> dict[str, Array]:
+def _feeds(signature: Signature, request: Any, raws: Sequence[Buffer], max_string_elements: int) -> dict[str, Array]:
     if raws and len(raws) != len(request.inputs):
         raise InvalidArgumentError(
             f"{len(raws)} raw_input_contents for {len(request.inputs)} inputs: send all inputs raw, in order, or none"
         )
     feeds: dict[str, Array] = {}
+    strings = 0
     for index, tensor in enumerate(request.inputs):
         spec = _spec_of(signature, tensor.name, feeds)
-        feeds[tensor.name] = _array(spec, tensor, raws[index] if raws else None)
+        shape = _shape(spec, tensor)
+        strings += math.prod(shape) if spec.datatype.name == "BYTES" else 0
+        if strings > max_string_elements:
+            raise _wrong(
+                spec,
+                f"the request has more strings than the {max_string_elements} that --max-string-elements allows: send"
+                " a smaller batch",
+            )
+        feeds[tensor.name] = _array(spec, tensor, shape, raws[index] if raws else None)
     if missing := [spec.name for spec in signature.inputs if spec.name not in feeds]:
         raise InvalidArgumentError(f"missing {_inputs(missing)}; the model takes {_describe(signature.inputs)}")
     return feeds
@@ -89,12 +100,8 @@ def _spec_of(signature: Signature, name: str, seen: dict[str, Array]) -> TensorS
     return spec
 
 
-def _array(spec: TensorSpec, tensor: Any, raw: Buffer | None) -> Array:
-    _check_parameters(f"input {spec.name!r}", tensor.parameters)
-    if tensor.datatype != spec.datatype.name:
-        raise _wrong(spec, f"wanted {spec.datatype.name}, got {tensor.datatype[:20] or 'no datatype'}")
-    shape = tuple(tensor.shape)
-    count = _count(spec, shape)
+def _array(spec: TensorSpec, tensor: Any, shape: tuple[int, ...], raw: Buffer | None) -> Array:
+    count = math.prod(shape)
     try:
         if raw is not None:
             _check_no_contents(tensor)
@@ -104,8 +111,12 @@ def _array(spec: TensorSpec, tensor: Any, raw: Buffer | None) -> Array:
         raise _wrong(spec, str(error)) from error
 
 
-def _count(spec: TensorSpec, shape: tuple[int, ...]) -> int:
-    """The number of elements of a shape that fits the specification."""
+def _shape(spec: TensorSpec, tensor: Any) -> tuple[int, ...]:
+    """The shape of a tensor that fits the specification in all but its contents."""
+    _check_parameters(f"input {spec.name!r}", tensor.parameters)
+    if tensor.datatype != spec.datatype.name:
+        raise _wrong(spec, f"wanted {spec.datatype.name}, got {tensor.datatype[:20] or 'no datatype'}")
+    shape = tuple(tensor.shape)
     if any(dimension < 0 for dimension in shape):
         raise _wrong(spec, f"shape {_short(shape)} has a negative dimension")
     if not spec.accepts(shape):
@@ -113,7 +124,7 @@ def _count(spec: TensorSpec, shape: tuple[int, ...]) -> int:
     # Zeros aside: a shape of [0, 2**62] holds nothing and still overflows a stride.
     if len(shape) > _MAX_RANK or math.prod(dimension or 1 for dimension in shape) > _MAX_ELEMENTS:
         raise _wrong(spec, f"shape {_short(shape)} is beyond all memory")
-    return math.prod(shape)
+    return shape
 
 
 def _contents(spec: TensorSpec, tensor: Any) -> Sequence[Any]:

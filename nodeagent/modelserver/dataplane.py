@@ -1,5 +1,6 @@
 """What the server does, apart from how it is reached: KServe v2 messages in and out, errors as domain errors."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from importlib.metadata import version as package_version
@@ -10,7 +11,6 @@ from tritonclient.grpc import service_pb2 as pb
 from modelyard.errors import InvalidArgumentError, NotFoundError, UnimplementedError
 from nodeagent.modelserver import description
 from nodeagent.modelserver.admission import Admission
-from nodeagent.modelserver.canary_id import CANARY_ID
 from nodeagent.modelserver.converters import inference_from_request, response_from_outputs
 from nodeagent.modelserver.session import OnnxSession, Run
 from nodeagent.modelserver.settings import ServerSettings
@@ -84,30 +84,37 @@ class DataPlane:
         self._check_name(request.model_name, request.model_version)
         with self.admission.admit():
             accepted, run = time.monotonic_ns(), self._session.begin_run()
-            if request.id == CANARY_ID:
-                answer, _ = await self._canary_worker.run(self._infer, request, raws, accepted, run)
-                return answer
+            canary = request.id == self._settings.canary_token != ""
+            workers = self._canary_worker if canary else self._workers
             try:
-                answer, record = await self._workers.run(self._infer, request, raws, accepted, run)
+                answer, record = await workers.run(self._infer, request, raws, accepted, run)
             except BaseException:  # a client that gave up included: others wait for the thread that works for nobody
                 run.cancel()
-                self._statistics.record_failure(accepted=accepted, finished=time.monotonic_ns())
+                if not canary:
+                    self._statistics.record_failure(accepted=accepted, finished=time.monotonic_ns())
                 raise
-            self._statistics.record_success(record, finished=time.monotonic_ns(), wall_ms=time.time_ns() // 1_000_000)
+            if not canary:
+                finished, wall_ms = time.monotonic_ns(), time.time_ns() // 1_000_000
+                self._statistics.record_success(record, finished=finished, wall_ms=wall_ms)
             return answer
 
-    def close(self) -> None:
-        """Ends what still runs, at the next node of its graph, and lets the threads go."""
+    async def close(self, patience_s: float) -> bool:
+        """Ends what still runs, at the next node of its graph, and lets the threads go.
+
+        True when they have gone; False where one of them is in a node for longer than `patience_s` seconds.
+        """
         self._workers.close()
         self._canary_worker.close()
         self._session.terminate()
+        ended = await asyncio.gather(self._workers.wait_ended(patience_s), self._canary_worker.wait_ended(patience_s))
+        return all(ended)
 
     def _infer(
         self, request: Any, raws: Sequence[Buffer], accepted: int, run: Run
     ) -> tuple[tuple[Any, list[Buffer]], RequestRecord]:
         started = time.monotonic_ns()
         signature = self._session.signature
-        inference = inference_from_request(signature, request, raws)
+        inference = inference_from_request(signature, request, raws, self._settings.max_string_elements)
         batch = self._check_batch(int(request.inputs[0].shape[0])) if signature.has_batch_dimension else 1
         decoded = time.monotonic_ns()
         outputs = self._session.run(inference.output_names, inference.feeds, run)

@@ -6,6 +6,7 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as pb
 
+from nodeagent.modelserver.datatypes import config_name
 from nodeagent.modelserver.signature import Signature, TensorSpec
 
 PLATFORM = "onnxruntime_onnx"
@@ -48,7 +49,7 @@ def _tensor_metadata(specs: Iterable[TensorSpec]) -> list[Any]:
 
 def _tensor_config(message: Any, spec: TensorSpec, batched: bool) -> Any:
     dims = spec.shape[1:] if batched else spec.shape
-    config = message(name=spec.name, data_type=spec.datatype.config_name, dims=dims or (1,))
+    config = message(name=spec.name, data_type=config_name(spec.datatype), dims=dims or (1,))
     if not dims:
         config.reshape.SetInParent()  # Triton has no empty `dims`: a scalar is [1], reshaped to []
     return config

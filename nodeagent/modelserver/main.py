@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 EXIT_MODEL = 3
 EXIT_PORT = 4
 _QUIET_S = 0.3  # longer than a caller under load leaves between two requests
+_LAST_RUN_S = 1.0  # for an inference to reach its next node, where it can be ended
 _LAST_GRACE_S = 3.0  # for a request that is still being received; streams that stand idle are cut after it
 
 
@@ -38,7 +40,7 @@ def main() -> None:
 
 def _load(settings: ServerSettings) -> OnnxSession:
     try:
-        session = OnnxSession(settings.file, threads=settings.threads)
+        session = OnnxSession(settings.file, threads=settings.threads, max_string_elements=settings.max_string_elements)
     except YardError as error:
         log.error("cannot serve %s@%s: %s", settings.model, settings.version, error.message)
         sys.exit(EXIT_MODEL)
@@ -53,7 +55,7 @@ def _load(settings: ServerSettings) -> OnnxSession:
 async def _serve(settings: ServerSettings, session: OnnxSession, stop: asyncio.Event) -> None:
     dataplane = DataPlane(settings, session)
     server, health = create_server([SERVICE.full_name], max_message_bytes=settings.max_message_bytes)
-    server.add_generic_rpc_handlers((inference_handler(dataplane),))
+    server.add_generic_rpc_handlers((inference_handler(dataplane, settings.max_typed_bytes),))
     try:
         port = server.add_insecure_port(format_address(settings.host, settings.port))
     except RuntimeError:
@@ -61,7 +63,6 @@ async def _serve(settings: ServerSettings, session: OnnxSession, stop: asyncio.E
             "cannot listen on %s: another program holds the port, or the address is not of this machine",
             format_address(settings.host, settings.port),
         )
-        dataplane.close()
         sys.exit(EXIT_PORT)
     await server.start()
     for name in ("", SERVICE.full_name):
@@ -89,5 +90,9 @@ async def _drain(
     except TimeoutError:
         log.warning("still busy when the drain time was over", extra={"in_flight": dataplane.admission.in_flight})
     await server.stop(grace=min(_LAST_GRACE_S, max(0.0, end - loop.time())))
-    dataplane.close()
-    log.info("stopped")
+    ended = await dataplane.close(_LAST_RUN_S)
+    log.info("stopped", extra={"left_behind": not ended})
+    if not ended:
+        # onnxruntime cannot be taken apart under a run, and the run may last for ever.
+        logging.shutdown()
+        os._exit(0)

@@ -5,6 +5,7 @@ and a sentence instead of gRPC's bare status.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,17 +16,25 @@ from modelyard.errors import InvalidArgumentError, UnimplementedError, YardError
 from nodeagent.modelserver.dataplane import DataPlane
 from nodeagent.modelserver.wire import Buffer, join_raw_contents, join_stream_response, split_raw_contents
 
+Parse = Callable[[Any, bytes], Any]  # of a class of messages, and the bytes of one
+
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
 
-def inference_handler(dataplane: DataPlane) -> grpc.GenericRpcHandler:
-    """Handlers for all methods of `inference.GRPCInferenceService`."""
-    handlers = {method.name: _unary(method, _refusal(method.name)) for method in SERVICE.methods}
-    for method in SERVICE.methods:
-        if behaviour := _behaviours(dataplane).get(method.name):
-            handlers[method.name] = _unary(method, behaviour)
-    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_infer(dataplane))
-    handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(_stream_infer(dataplane))
+def inference_handler(dataplane: DataPlane, max_typed_bytes: int) -> grpc.GenericRpcHandler:
+    """Handlers for all methods of `inference.GRPCInferenceService`.
+
+    `max_typed_bytes`: the largest message that is parsed, raw contents aside. What protobuf makes of its elements takes
+    up to fifty times their size.
+    """
+    parse = partial(_parse, max_typed_bytes)
+    behaviours = _behaviours(dataplane)
+    handlers = {
+        method.name: _unary(method, behaviours.get(method.name) or _refusal(method.name), parse)
+        for method in SERVICE.methods
+    }
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_infer(dataplane, parse))
+    handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(_stream_infer(dataplane, parse))
     return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
 
 
@@ -42,18 +51,18 @@ def _behaviours(dataplane: DataPlane) -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def _unary(method: Any, behaviour: Callable[[Any], Any]) -> Any:
+def _unary(method: Any, behaviour: Callable[[Any], Any], parse: Parse) -> Any:
     message = getattr(pb, method.input_type.name)
 
     async def handle(data: bytes, _context: Any) -> bytes:
-        return behaviour(_parse(message, data)).SerializeToString()  # type: ignore[no-any-return]
+        return behaviour(parse(message, data)).SerializeToString()  # type: ignore[no-any-return]
 
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _infer(dataplane: DataPlane) -> Callable[..., Any]:
+def _infer(dataplane: DataPlane, parse: Parse) -> Callable[..., Any]:
     async def infer(data: bytes, context: Any) -> bytes:
-        response, raws = await dataplane.infer(*_parse_infer_request(data))
+        response, raws = await dataplane.infer(*_parse_infer_request(parse, data))
         dataplane.admission.begin_answer()
         context.add_done_callback(lambda _: dataplane.admission.end_answer())
         return join_raw_contents(response.SerializeToString(), raws)
@@ -61,10 +70,10 @@ def _infer(dataplane: DataPlane) -> Callable[..., Any]:
     return infer
 
 
-def _stream_infer(dataplane: DataPlane) -> Callable[..., AsyncIterator[bytes]]:
+def _stream_infer(dataplane: DataPlane, parse: Parse) -> Callable[..., AsyncIterator[bytes]]:
     async def stream_infer(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
         async for data in requests:
-            answer = await _stream_answer(dataplane, data)
+            answer = await _stream_answer(dataplane, parse, data)
             dataplane.admission.begin_answer()
             try:
                 yield answer
@@ -74,11 +83,11 @@ def _stream_infer(dataplane: DataPlane) -> Callable[..., AsyncIterator[bytes]]:
     return stream_infer
 
 
-async def _stream_answer(dataplane: DataPlane, data: bytes) -> bytes:
+async def _stream_answer(dataplane: DataPlane, parse: Parse, data: bytes) -> bytes:
     """An answer or an error message: one bad request does not end the stream."""
     request_id = ""
     try:
-        request, raws = _parse_infer_request(data)
+        request, raws = _parse_infer_request(parse, data)
         request_id = request.id
         response, raw_outputs = await dataplane.infer(request, raws)
     except YardError as error:
@@ -91,17 +100,22 @@ async def _stream_answer(dataplane: DataPlane, data: bytes) -> bytes:
     return join_stream_response(response.SerializeToString(), raw_outputs)
 
 
-def _parse_infer_request(data: bytes) -> tuple[Any, Sequence[Buffer]]:
+def _parse_infer_request(parse: Parse, data: bytes) -> tuple[Any, Sequence[Buffer]]:
     rest, raws = split_raw_contents(data)
-    request = _parse(pb.ModelInferRequest, rest)
+    request = parse(pb.ModelInferRequest, rest)
     return request, raws or request.raw_input_contents
 
 
-def _parse(message: Any, data: bytes) -> Any:
+def _parse(max_bytes: int, message: Any, data: bytes) -> Any:
+    name = message.DESCRIPTOR.full_name
+    if len(data) > max_bytes:
+        raise InvalidArgumentError(
+            f"the {name} has {len(data)} bytes beside raw_input_contents, more than the {max_bytes} that"
+            " --max-typed-bytes allows: send its tensors as raw_input_contents"
+        )
     try:
         return message.FromString(data)
     except DecodeError as error:
-        name = message.DESCRIPTOR.full_name
         raise InvalidArgumentError(f"what was sent is not a {name}: use a client for KServe v2") from error
 
 

@@ -1,7 +1,9 @@
 """One ONNX model loaded into onnxruntime: the only module that imports it."""
 
 import ctypes
+import math
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from weakref import WeakSet
 
@@ -16,7 +18,8 @@ from modelyard.errors import (
     UnavailableError,
     YardError,
 )
-from nodeagent.modelserver.datatypes import BF16_ONNX_ELEMENT_TYPE, Array
+from modelyard.tensors import Array
+from nodeagent.modelserver.datatypes import BF16_ONNX_ELEMENT_TYPE, STRING_ONNX_ELEMENT_TYPE
 from nodeagent.modelserver.signature import Signature, signature_of
 
 # What onnxruntime raises when a node of the graph cannot compute what it was given: the shapes or values did not fit.
@@ -41,8 +44,11 @@ class Run:
 class OnnxSession:
     """A loaded model. `run` may be called from several threads."""
 
-    def __init__(self, file: Path, *, threads: int) -> None:
-        """Raises InvalidArgumentError where the file is not a model that this server can serve."""
+    def __init__(self, file: Path, *, threads: int, max_string_elements: int) -> None:
+        """`max_string_elements`: of all outputs of a run together.
+
+        Raises InvalidArgumentError where the file is not a model that this server can serve.
+        """
         try:
             self._session = ort.InferenceSession(
                 str(file), _session_options(threads), providers=["CPUExecutionProvider"]
@@ -54,7 +60,9 @@ class OnnxSession:
         self._check_model()
         self._runs: WeakSet[Run] = WeakSet()
         self._is_terminated = False
-        self._has_bf16_outputs = any(spec.datatype.name == "BF16" for spec in self.signature.outputs)
+        self._max_string_elements = max_string_elements
+        self._gives_strings = any(spec.datatype.name == "BYTES" for spec in self.signature.outputs)
+        self._gives_ort_values = self._needs_ort_values()
 
     def begin_run(self) -> "Run":
         run = Run()
@@ -68,13 +76,19 @@ class OnnxSession:
 
         BF16 goes in and comes out as the 16 bits of each element. onnxruntime computes the whole graph whatever is
         asked for: `RunOptions.only_execute_path_to_fetches` has an effect in its training builds only.
-        Raises InvalidArgumentError where the model cannot compute these inputs.
+        Raises InvalidArgumentError where the model cannot compute these inputs, ResourceExhaustedError where it gives
+        too many strings or takes more memory than there is.
         """
         try:
             options = (run or self.begin_run()).options
-            if self._has_bf16_outputs:
-                return self._run_with_bf16(output_names, feeds, options)
-            return self._session.run(output_names, self._wrap_bf16(feeds), options)  # type: ignore[no-any-return]
+            if self._gives_ort_values:
+                return self._run_to_ort_values(output_names, feeds, options)
+            outputs: list[Array] = self._session.run(output_names, self._wrap_bf16(feeds), options)
+            if self._gives_strings:
+                self._check_strings(array.shape for array in outputs if array.dtype == np.object_)
+            return outputs
+        except YardError:
+            raise
         except Exception as error:
             raise _domain_error(error) from error
 
@@ -97,6 +111,23 @@ class OnnxSession:
                 "a model with string inputs and bfloat16 outputs cannot be run from Python: cast the outputs to float"
             )
 
+    def _needs_ort_values(self) -> bool:
+        """`run` cannot give bfloat16 to numpy, and makes Python objects of strings before anyone can count them.
+
+        OrtValues can be read by address, and counted. Strings cannot go in as such: a model that takes and gives them
+        is bounded by what it takes, and its answer is counted late.
+        """
+        kinds_in = {spec.datatype.name for spec in self.signature.inputs}
+        kinds_out = {spec.datatype.name for spec in self.signature.outputs}
+        return "BF16" in kinds_out or ("BYTES" in kinds_out and "BYTES" not in kinds_in)
+
+    def _check_strings(self, shapes: Iterable[Sequence[int]]) -> None:
+        if sum(map(math.prod, shapes)) > self._max_string_elements:
+            raise ResourceExhaustedError(
+                f"the answer has more strings than the {self._max_string_elements} that --max-string-elements allows:"
+                " ask for fewer outputs, or send a smaller batch"
+            )
+
     def _wrap_bf16(self, feeds: dict[str, Array]) -> dict[str, object]:
         # numpy has no such type: the bits go in as uint16 under the name of bfloat16.
         spec = self.signature.input_by_name
@@ -105,13 +136,16 @@ class OnnxSession:
             for name, array in feeds.items()
         }
 
-    def _run_with_bf16(self, output_names: list[str], feeds: dict[str, Array], options: ort.RunOptions) -> list[Array]:
-        # `run` cannot give bfloat16 to numpy; OrtValues can be read by address. This way in costs 50 us more.
+    def _run_to_ort_values(
+        self, output_names: list[str], feeds: dict[str, Array], options: ort.RunOptions
+    ) -> list[Array]:
+        # This way in costs 50 us more.
         values = {
             name: value if isinstance(value, ort.OrtValue) else ort.OrtValue.ortvalue_from_numpy(value)
             for name, value in self._wrap_bf16(feeds).items()
         }
         outputs = self._session.run_with_ort_values(output_names, values, options)
+        self._check_strings(value.shape() for value in outputs if value.element_type() == STRING_ONNX_ELEMENT_TYPE)
         return [
             _bits(output) if output.element_type() == BF16_ONNX_ELEMENT_TYPE else output.numpy() for output in outputs
         ]

@@ -1,13 +1,15 @@
 """The model server's flags. argparse, because pydantic would double the time a replica takes to start."""
 
 import argparse
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from modelyard.errors import InvalidArgumentError
 from modelyard.logs import LogFormat
 from modelyard.resource_names import check_model_name
+from nodeagent.modelserver.canary_token import CANARY_TOKEN_VARIABLE
 
 _MAX_GRPC_BYTES = 2**31 - 1  # gRPC keeps message sizes in a signed 32-bit number
 
@@ -27,17 +29,21 @@ class ServerSettings:
     threads: int
     concurrent_runs: int
     max_message_bytes: int
+    max_typed_bytes: int
+    max_string_elements: int
     max_batch_size: int
     max_concurrent_requests: int
     drain_timeout_s: float
     ready_fd: int | None
     log_level: str
     log_format: LogFormat
+    canary_token: str = field(repr=False)  # from the environment: flags are there for everybody to see
 
     @classmethod
     def load(cls, arguments: list[str]) -> "ServerSettings":
         """Settings from the command line; leaves the process with status 2 and a sentence where a flag is wrong."""
-        return cls(**vars(_parser().parse_args(arguments)))
+        flags = vars(_parser().parse_args(arguments))
+        return cls(**flags, canary_token=os.environ.get(CANARY_TOKEN_VARIABLE, ""))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_whole_number, default=1, help="threads of one inference")
     add("--concurrent-runs", type=_whole_number, default=1, help="inferences that may run at the same time")
     add("--max-message-bytes", type=_message_bytes, default=256 << 20, help="largest request or answer")
+    add("--max-typed-bytes", type=_message_bytes, default=8 << 20, help="of a request, what is no raw_input_contents")
+    add("--max-string-elements", type=_whole_number, default=1 << 20, help="strings (BYTES) of a request or an answer")
     add("--max-batch-size", type=_whole_number, default=1 << 16, help="rows of a request, for models that take batches")
     add("--max-concurrent-requests", type=_whole_number, default=128, help="running and waiting; more are refused")
     add("--drain-timeout-s", type=_seconds, default=30.0, help="longest time from SIGTERM to the end")

@@ -7,8 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from modelyard.datatypes import Datatype
 from modelyard.errors import InvalidArgumentError
-from nodeagent.modelserver.datatypes import BY_ONNXRUNTIME_TYPE, Array, Datatype
+from modelyard.tensors import Array
+from nodeagent.modelserver.datatypes import BY_ONNXRUNTIME_TYPE
 
 
 class NodeArg(Protocol):

@@ -2,15 +2,18 @@
 
 Raw tensors are little-endian in row-major order, as KServe v2 has them. Errors are ValueErrors that speak of the tensor
 without naming it; the caller adds the name.
+
+An element of BYTES takes many times its size as a Python string: nothing here holds one in two forms at once.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from nodeagent.modelserver.datatypes import Array, Datatype
+from modelyard.datatypes import Datatype
+from modelyard.tensors import Array
 from nodeagent.modelserver.wire import Buffer
 
 _LENGTH = struct.Struct("<I")  # goes before each element of BYTES
@@ -24,7 +27,7 @@ def array_from_raw(datatype: Datatype, shape: Sequence[int], count: int, raw: Bu
     `count`: the product of `shape`, which the caller has checked for being a size at all.
     """
     if datatype.name == "BYTES":
-        return _object_array(_texts(split_elements(raw, count)), shape)
+        return _text_array(split_elements(raw, count), shape, count)
     wanted = count * datatype.dtype.itemsize
     if len(raw) != wanted:
         raise ValueError(f"{datatype.name} of shape {list(shape)} takes {wanted} bytes, got {len(raw)}")
@@ -37,7 +40,7 @@ def array_from_raw(datatype: Datatype, shape: Sequence[int], count: int, raw: Bu
 def raw_from_array(datatype: Datatype, array: Array) -> Buffer:
     """The memory of a row-major array that onnxruntime gave; BYTES, which it gives as `str`, are copied."""
     if datatype.name == "BYTES":
-        return join_elements(text.encode() for text in array.ravel())
+        return join_elements(text.encode() for text in array.flat)
     return array.reshape(-1).view(np.uint8).data
 
 
@@ -46,8 +49,9 @@ def array_from_contents(datatype: Datatype, shape: Sequence[int], count: int, va
     if len(values) != count:
         raise ValueError(f"shape {list(shape)} takes {count} values, got {len(values)}")
     if datatype.name == "BYTES":
-        return _object_array(_texts(values), shape)
-    wide = np.array(values, _WIDE.get(datatype.contents or "", datatype.dtype))
+        return _text_array(values, shape, count)
+    # np.array would make a list of all values first.
+    wide = np.fromiter(values, _WIDE.get(datatype.contents or "", datatype.dtype), count)
     if wide.dtype != datatype.dtype:
         _check_range(datatype, wide)
     return wide.astype(datatype.dtype, copy=False).reshape(shape)
@@ -56,45 +60,39 @@ def array_from_contents(datatype: Datatype, shape: Sequence[int], count: int, va
 _WIDE = {"int_contents": np.dtype(np.int32), "uint_contents": np.dtype(np.uint32)}
 
 
-def split_elements(raw: Buffer, count: int) -> list[bytes]:
-    """The `count` elements of a BYTES tensor."""
+def split_elements(raw: Buffer, count: int) -> Iterator[Buffer]:
+    """The `count` elements of a BYTES tensor, one after the other, as parts of `raw`."""
     if len(raw) < _LENGTH.size * count:  # before any work: a shape may claim billions
         raise ValueError(f"{count} BYTES elements take at least {_LENGTH.size * count} bytes, got {len(raw)}")
-    elements, position, end = [], 0, len(raw)
+    position, end = 0, len(raw)
     for index in range(count):
         start = position + _LENGTH.size
         position = start + _LENGTH.unpack_from(raw, position)[0] if start <= end else end + 1
         if position > end:
             raise ValueError(f"BYTES element {index} of {count} reaches beyond the {end} bytes that were sent")
-        elements.append(bytes(raw[start:position]))
+        yield raw[start:position]
     if position != end:
         raise ValueError(f"{end - position} bytes are left over after {count} BYTES elements")
-    return elements
 
 
-def join_elements(elements: Iterable[bytes]) -> bytes:
+def join_elements(elements: Iterable[bytes]) -> Buffer:
     """The raw form of a BYTES tensor: each element after its length."""
-    parts: list[bytes] = []
+    joined = bytearray()
     for element in elements:
-        parts += (_LENGTH.pack(len(element)), element)
-    return b"".join(parts)
+        joined += _LENGTH.pack(len(element))
+        joined += element
+    return memoryview(joined)
 
 
-def _texts(elements: Iterable[bytes]) -> list[str]:
+def _text_array(elements: Iterable[Buffer], shape: Sequence[int], count: int) -> Array:
     # onnxruntime's strings are UTF-8; through Python it takes nothing else.
-    texts = []
+    texts = np.empty(count, np.object_)
     for index, element in enumerate(elements):
         try:
-            texts.append(element.decode())
+            texts[index] = str(element, "utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(f"BYTES element {index} is not UTF-8 text, which is what ONNX strings are") from error
-    return texts
-
-
-def _object_array(texts: list[str], shape: Sequence[int]) -> Array:
-    array = np.empty(len(texts), np.object_)
-    array[:] = texts
-    return array.reshape(shape)
+    return texts.reshape(shape)
 
 
 def _check_bools(raw: Buffer) -> None:

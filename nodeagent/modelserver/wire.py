@@ -7,13 +7,15 @@ can be told apart from the rest, and those of a response appended to it, with no
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from modelyard.varint import encode_varint
+
 Buffer = bytes | memoryview
 
 _LENGTH_DELIMITED = 2  # the wire type of strings, bytes and messages: of all fields of a ModelInferRequest
 _RAW_INPUT_CONTENTS = 7
 _RAW_OUTPUT_CONTENTS = 6
 _INFER_RESPONSE = 2  # the field of a ModelStreamInferResponse
-_MOST_FIELDS = 1000  # more are read by protobuf, in C: nobody shall keep the event loop busy with empty fields
+_MOST_FIELDS = 10_000  # more are read by protobuf, in C: nobody shall keep the event loop busy with empty fields
 
 
 class SplitMessage(NamedTuple):
@@ -72,17 +74,7 @@ def _size_bytes(part: Buffer) -> int:
 
 
 def _field_head(field: int, length: int) -> bytes:
-    return bytes([field << 3 | _LENGTH_DELIMITED]) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; the high bit says that more follow."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return bytes([field << 3 | _LENGTH_DELIMITED]) + encode_varint(length)
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:

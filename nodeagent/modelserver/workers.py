@@ -4,12 +4,19 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar, TypeVarTuple
 
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
-_Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
+_POLL_S = 0.02
+
+
+@dataclass(slots=True)
+class _Job:
+    future: "asyncio.Future[Any]"
+    call: Callable[[], Any] | None  # None: nobody waits for it any more
 
 
 class Workers:
@@ -22,33 +29,51 @@ class Workers:
     def __init__(self, count: int, name: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, name=f"{name}-{index}") for index in range(count)]
+        # Daemons: the end of the process must not wait for a function that never returns.
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True) for index in range(count)
+        ]
         for thread in self._threads:
             thread.start()
 
     async def run(self, function: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
         """What the function returns or raises. Cancelled before a thread takes it up, it never runs."""
         future: asyncio.Future[_Result] = self._loop.create_future()
-        self._jobs.put((future, lambda: function(*arguments)))
-        return await future
+        job = _Job(future, lambda: function(*arguments))
+        self._jobs.put(job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            job.call = None  # while the threads are busy an empty job waits in the queue, and not its tensors
+            raise
 
     def close(self) -> None:
         """Lets the threads end after what is queued now; does not wait for them."""
         for _ in self._threads:
             self._jobs.put(None)
 
+    async def wait_ended(self, timeout_s: float) -> bool:
+        """To be called after `close`. False where a thread still runs after that time."""
+        end = self._loop.time() + timeout_s
+        while any(thread.is_alive() for thread in self._threads):
+            if self._loop.time() >= end:
+                return False
+            await asyncio.sleep(_POLL_S)
+        return True
+
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            self._perform(*job)
+            self._perform(job)
             del job  # or it stays in memory, tensors and all, until the next one comes
 
-    def _perform(self, future: "asyncio.Future[Any]", call: Callable[[], Any]) -> None:
-        if future.cancelled():
+    def _perform(self, job: _Job) -> None:
+        call = job.call
+        if call is None:
             return
         try:
-            self._tell(_settle, future, call(), None)
+            self._tell(_settle, job.future, call(), None)
         except Exception as error:
-            self._tell(_settle, future, None, error)
+            self._tell(_settle, job.future, None, error)
 
     def _tell(self, *callback: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more

@@ -23,7 +23,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from tests.harness.models import write_scale_model
-from tests.harness.onnx_models import tensor, write_counting_model, write_model
+from tests.harness.onnx_models import tensor, write_counting_model, write_model, write_stubborn_model
 from tests.harness.programs import Program, wait_for
 from tests.integration.modelserver.conftest import StartServer
 
@@ -144,8 +144,44 @@ def test_a_drain_ends_in_time_whatever_runs(start_server: StartServer, tmp_path:
     assert "still busy when the drain time was over" in server.log_tail()
 
 
-def _is_busy(stub: Any) -> bool:
-    error = stub.ModelInfer.future(counting_request(1), timeout=0.3).exception(timeout=30)
+def stubborn_request(boxes: int) -> Any:
+    """A request that takes about (boxes / 30,000)^2 seconds."""
+    corner = np.arange(boxes, dtype=np.float32)
+    sides = np.stack([corner, np.zeros_like(corner), corner + 0.5, np.ones_like(corner)], axis=1)
+    request = pb.ModelInferRequest(
+        model_name="m", raw_input_contents=[sides.tobytes(), np.ones(boxes, np.float32).tobytes()]
+    )
+    request.inputs.add(name="boxes", datatype="FP32", shape=[1, boxes, 4])
+    request.inputs.add(name="scores", datatype="FP32", shape=[1, 1, boxes])
+    return request
+
+
+def test_a_run_that_cannot_be_ended_holds_up_no_end(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(write_stubborn_model(tmp_path / "m.onnx"), "--drain-timeout-s", "0.5")
+    with stub_of(server) as stub:
+        endless = stub.ModelInfer.future(stubborn_request(1_000_000))
+        wait_for(lambda: _is_busy(stub, stubborn_request(1)), "the endless run")
+        assert server.stop() == 0
+        assert endless.exception().code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    assert "stopped" in server.log_tail()
+
+
+def test_abandoned_requests_do_not_pile_up(start_server: StartServer, tmp_path: Path) -> None:
+    """Behind a run that cannot be ended wait requests of 20 MB that nobody waits for any more."""
+    server = start_server(write_stubborn_model(tmp_path / "m.onnx"), "--drain-timeout-s", "0")
+    with stub_of(server) as stub:
+        endless = stub.ModelInfer.future(stubborn_request(1_000_000))
+        wait_for(lambda: _is_busy(stub, stubborn_request(1)), "the endless run")
+        before, large = psutil.Process(server.pid).memory_info().rss, stubborn_request(1_000_000)
+        for _ in range(30):
+            error = stub.ModelInfer.future(large, timeout=0.2).exception(timeout=30)
+            assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert psutil.Process(server.pid).memory_info().rss < before + 10 * large.ByteSize()
+        endless.cancel()
+
+
+def _is_busy(stub: Any, request: Any = None) -> bool:
+    error = stub.ModelInfer.future(request or counting_request(1), timeout=0.3).exception(timeout=30)
     return error is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 

@@ -154,6 +154,48 @@ def test_200_megabytes_are_served(start_server: StartServer, tmp_path: Path) -> 
     assert len(response.raw_output_contents[0]) == rows * 8
 
 
+def _strings(count: int, field: str) -> bytes:
+    """A request of empty strings: 4 bytes for each where they are raw, 2 where they are typed."""
+    request = pb.ModelInferRequest(model_name="m")
+    contents = request.inputs.add(name="x", datatype="BYTES", shape=[count]).contents
+    if field == "raw":
+        request.raw_input_contents.append(bytes(4 * count))
+    else:
+        contents.bytes_contents.extend([b""] * count)
+    return request.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _peak_bytes(server: Program) -> int:
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (_strings(10_000_000, "raw"), "more strings than the 1048576 that --max-string-elements allows"),
+        (_strings(10_000_000, "typed"), "more than the 8388608 that --max-typed-bytes allows"),
+        (_strings(2_000_000, "typed"), "more strings than the 1048576 that --max-string-elements allows"),
+        (b"\x2a\x00" * 10_000_000, "more than the 8388608 that --max-typed-bytes allows"),
+    ],
+    ids=["raw", "typed", "fewer-typed", "empty-inputs"],
+)
+def test_a_message_of_tiny_things_takes_no_memory_beyond_itself(
+    data: bytes, text: str, start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server(
+        write_identity_model(tmp_path / "m.onnx", "BYTES", ["n"]), "--max-batch-size", str(10_000_000)
+    )
+    before = _peak_bytes(server)
+    with _unlimited(server) as channel, pytest.raises(grpc.RpcError) as caught:
+        call: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        call(data, timeout=100)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert text in str(caught.value.details())
+    assert _peak_bytes(server) - before < max(6 * len(data), 100 * MIB)
+
+
 def test_more_than_the_limit_is_refused_clearly(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(write_identity_model(tmp_path / "m.onnx", "FP32", ["b", 2]), "--max-message-bytes", str(MIB))
     with _unlimited(server) as channel:

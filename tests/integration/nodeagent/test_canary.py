@@ -1,5 +1,6 @@
 """Which answers of a server count as alive."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,9 +11,9 @@ from grpc import aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from nodeagent.canary import CanaryError, Prober
-from nodeagent.modelserver.canary_id import CANARY_ID
 from nodeagent.replica_spec import ReplicaSpec, TensorSpec
 
+TOKEN = "token"
 SPEC = ReplicaSpec("r1", "scale", 1, "MODEL_FORMAT_ONNX", "ab" * 32, 10, (TensorSpec("x", "FP32", (-1, 4)),), (), 1, 0)
 
 
@@ -25,15 +26,24 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         self.inferences = 0
         self.answers = 0
         self.port = 0
+        # Of each call, by method: what was left of its time when it came.
+        self.left_s: dict[str, float] = {}
+        self.refusal_takes_s = 0.0
+        self.readiness_hangs = False
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         self.inferences += 1
+        self.left_s["ModelInfer"] = context.time_remaining()
+        await asyncio.sleep(self.refusal_takes_s)
         if self.failure:
             await context.abort(self.failure, "because the test says so")
-        self.answers += request.id != CANARY_ID
+        self.answers += request.id != TOKEN
         return service_pb2.ModelInferResponse()
 
     async def ModelReady(self, request: Any, context: Any) -> Any:
+        self.left_s["ModelReady"] = context.time_remaining()
+        if self.readiness_hangs:
+            await asyncio.Event().wait()
         return service_pb2.ModelReadyResponse(ready=self.ready)
 
     async def ModelStatistics(self, request: Any, context: Any) -> Any:
@@ -54,7 +64,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def prober(server: Server) -> AsyncIterator[Prober]:
-    prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20)
+    prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20, TOKEN)
     yield prober
     await prober.close()
 
@@ -106,7 +116,14 @@ async def test_a_model_that_answered_before_may_not_begin_to_fail(server: Server
 
 
 async def test_a_server_that_is_not_there_fails_the_probe(server: Server) -> None:
-    prober = Prober(SPEC, "127.0.0.1", 1, 1 << 20)
+    prober = Prober(SPEC, "127.0.0.1", 1, 1 << 20, TOKEN)
     with pytest.raises(CanaryError, match="UNAVAILABLE"):
         await prober.probe(10.0)
     await prober.close()
+
+
+async def test_a_whole_probe_keeps_to_its_time(server: Server, prober: Prober) -> None:
+    server.failure, server.refusal_takes_s, server.readiness_hangs = grpc.StatusCode.INTERNAL, 0.5, True
+    with pytest.raises(CanaryError, match="readiness: DEADLINE_EXCEEDED"):
+        await prober.probe(2.0)
+    assert server.left_s["ModelReady"] <= server.left_s["ModelInfer"] - 0.4

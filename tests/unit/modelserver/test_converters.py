@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
+from modelyard.datatypes import BY_NAME, DATATYPES
 from modelyard.errors import InvalidArgumentError, ResourceExhaustedError, UnimplementedError
 from nodeagent.modelserver.converters import Inference, inference_from_request, response_from_outputs
-from nodeagent.modelserver.datatypes import BY_ONNXRUNTIME_TYPE, DATATYPES
 from nodeagent.modelserver.signature import Signature, TensorSpec
 
-BY_NAME = {datatype.name: datatype for datatype in BY_ONNXRUNTIME_TYPE.values()}
 SIGNATURE = Signature(
     inputs=(TensorSpec("x", BY_NAME["FP32"], (-1, 2)), TensorSpec("n", BY_NAME["INT8"], (1,))),
     outputs=(TensorSpec("y", BY_NAME["FP32"], (-1, 2)), TensorSpec("z", BY_NAME["BYTES"], ())),
@@ -20,8 +19,8 @@ SIGNATURE = Signature(
 Change = Callable[[Any], None]
 
 
-def read(signature: Signature, request: Any) -> Inference:
-    return inference_from_request(signature, request, request.raw_input_contents)
+def read(signature: Signature, request: Any, max_string_elements: int = 100) -> Inference:
+    return inference_from_request(signature, request, request.raw_input_contents, max_string_elements)
 
 
 def raw_request() -> Any:
@@ -209,6 +208,35 @@ def test_other_parameters_are_left_unread() -> None:
     request.inputs[0].parameters["binary_data_size"].int64_param = 8
     request.outputs.add(name="y").parameters["binary_data"].bool_param = True
     assert read(SIGNATURE, request).output_names == ["y"]
+
+
+def strings_request(count: int) -> Any:
+    """Empty ones, half of them in each of two inputs."""
+    request = pb.ModelInferRequest()
+    for name in ("a", "b"):
+        request.inputs.add(name=name, datatype="BYTES", shape=[count // 2])
+        request.raw_input_contents.append(bytes(4 * (count // 2)))
+    return request
+
+
+def test_strings_are_counted_over_all_inputs() -> None:
+    signature = Signature(tuple(TensorSpec(name, BY_NAME["BYTES"], (-1,)) for name in "ab"), ())
+    assert read(signature, strings_request(6), max_string_elements=6).feeds["b"].tolist() == [""] * 3
+    with pytest.raises(InvalidArgumentError, match=r"input 'b': .* more strings than the 5 that --max-string-elements"):
+        read(signature, strings_request(6), max_string_elements=5)
+
+
+@pytest.mark.parametrize("field", ["raw", "typed"])
+def test_too_many_strings_are_refused_before_one_is_read(field: str) -> None:
+    signature = Signature((TensorSpec("x", BY_NAME["BYTES"], (-1,)),), ())
+    request = pb.ModelInferRequest()
+    contents = request.inputs.add(name="x", datatype="BYTES", shape=[101]).contents
+    if field == "raw":
+        request.raw_input_contents.append(b"\xff" * 404)  # not even their lengths are true
+    else:
+        contents.bytes_contents.extend([b"\xff"] * 101)
+    with pytest.raises(InvalidArgumentError, match="more strings than the 100"):
+        read(signature, request)
 
 
 def test_outputs_become_raw_contents() -> None:

@@ -1,7 +1,9 @@
 """The protocol's behaviour, without a network."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,21 @@ from tritonclient.grpc import service_pb2 as pb
 
 from modelyard.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError, UnimplementedError
 from nodeagent.modelserver.dataplane import DataPlane
-from nodeagent.modelserver.session import OnnxSession
+from nodeagent.modelserver.session import OnnxSession, Run
 from nodeagent.modelserver.settings import ServerSettings
 from tests.harness.onnx_models import write_identity_model
 
+TOKEN = "0123456789abcdef"
+
 
 @pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[DataPlane]:
+async def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DataPlane]:
     file = write_identity_model(tmp_path / "m.onnx", "FP32", ["b", 2])
     flags = ["--model", "resnet", "--version", "3", "--file", str(file), "--max-concurrent-requests", "2"]
-    made = DataPlane(ServerSettings.load(flags), OnnxSession(file, threads=1))
+    monkeypatch.setenv("MODELYARD_CANARY_TOKEN", TOKEN)
+    made = DataPlane(ServerSettings.load(flags), OnnxSession(file, threads=1, max_string_elements=1))
     yield made
-    made.close()
+    assert await made.close(10)
 
 
 async def infer(plane: DataPlane, request: Any) -> Any:
@@ -31,8 +36,8 @@ async def infer(plane: DataPlane, request: Any) -> Any:
     return response
 
 
-def infer_request(rows: int = 1, name: str = "resnet", version: str = "") -> Any:
-    request = pb.ModelInferRequest(model_name=name, model_version=version, id="q")
+def infer_request(rows: int = 1, name: str = "resnet", version: str = "", request_id: str = "q") -> Any:
+    request = pb.ModelInferRequest(model_name=name, model_version=version, id=request_id)
     request.inputs.add(name="x", datatype="FP32", shape=[rows, 2])
     request.raw_input_contents.append(np.ones(rows * 2, np.float32).tobytes())
     return request
@@ -76,6 +81,46 @@ async def test_statistics_count_what_was_done(plane: DataPlane) -> None:
     parts = times.queue.ns + times.compute_input.ns + times.compute_infer.ns + times.compute_output.ns
     assert 0 < parts <= times.success.ns
     assert stats.last_inference > 0
+
+
+def success_count(plane: DataPlane) -> int:
+    [stats] = plane.model_statistics(pb.ModelStatisticsRequest()).model_stats
+    return int(stats.inference_stats.success.count + stats.inference_stats.fail.count)
+
+
+async def test_a_probe_is_known_by_its_token_and_not_counted(plane: DataPlane) -> None:
+    await infer(plane, infer_request(request_id=TOKEN))
+    assert success_count(plane) == 0
+    for request_id in ("", "modelyard-canary", TOKEN[:-1]):
+        await infer(plane, infer_request(request_id=request_id))
+    assert success_count(plane) == 3
+
+
+async def test_without_a_token_nothing_is_a_probe(plane: DataPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plane, "_settings", replace(plane._settings, canary_token=""))
+    await infer(plane, infer_request(request_id=""))
+    assert success_count(plane) == 1
+
+
+@pytest.mark.parametrize("request_id", ["q", TOKEN], ids=["request", "probe"])
+async def test_a_run_that_nobody_waits_for_is_cancelled(
+    plane: DataPlane, request_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go, runs = threading.Event(), threading.Event(), []
+
+    def run_until_told(_names: Any, _feeds: Any, run: Run) -> Any:
+        runs.append(run)
+        started.set()
+        go.wait()
+
+    monkeypatch.setattr(plane._session, "run", run_until_told)
+    given_up = asyncio.ensure_future(infer(plane, infer_request(request_id=request_id)))
+    await asyncio.to_thread(started.wait)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    assert runs[0].options.terminate and plane.admission.in_flight == 0
+    assert success_count(plane) == (request_id != TOKEN)
+    go.set()
 
 
 async def test_beyond_the_limit_requests_are_refused_at_once(plane: DataPlane) -> None:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from modelyard.datatypes import DATATYPES, Datatype
 from modelyard.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
-from nodeagent.modelserver.datatypes import DATATYPES, Datatype
 from nodeagent.modelserver.session import OnnxSession, shorten
 from tests.harness.onnx_models import tensor, write_identity_model, write_model, write_sum_model
 
 
 def load(path: Path) -> OnnxSession:
-    return OnnxSession(path, threads=1)
+    return OnnxSession(path, threads=1, max_string_elements=6)
 
 
 def sample(datatype: Datatype) -> Any:
@@ -60,6 +60,20 @@ def test_bf16_beside_other_types(tmp_path: Path) -> None:
     text, bits = session.run(["text", "y"], {"x": np.array([1.0], np.float32)})
     assert text.tolist() == ["1"]
     assert bits.tolist() == [0x3F80]
+
+
+@pytest.mark.parametrize("datatype", ["INT64", "BYTES"])
+def test_more_strings_than_the_limit_are_no_answer(datatype: str, tmp_path: Path) -> None:
+    cast = helper.make_node("Cast", ["x"], ["text"], to=TensorProto.STRING)
+    make = cast if datatype == "INT64" else helper.make_node("Identity", ["x"], ["text"])
+    nodes = [make, helper.make_node("Identity", ["text"], ["again"])]
+    outputs = [tensor("text", "BYTES", ["n"]), tensor("again", "BYTES", ["n"])]
+    session = load(write_model(tmp_path / "m.onnx", nodes, [tensor("x", datatype, ["n"])], outputs))
+    three, four = (np.array(list("1234"[:count])).astype("i8" if datatype == "INT64" else "O") for count in (3, 4))
+    assert [text.tolist() for text in session.run(["text", "again"], {"x": three})] == [["1", "2", "3"]] * 2
+    assert session.run(["text"], {"x": four})[0].tolist() == ["1", "2", "3", "4"]
+    with pytest.raises(ResourceExhaustedError, match="more strings than the 6 that --max-string-elements"):
+        session.run(["text", "again"], {"x": four})
 
 
 def test_text_in_and_bf16_out_is_refused_at_load(tmp_path: Path) -> None:

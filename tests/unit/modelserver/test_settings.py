@@ -15,6 +15,13 @@ def test_three_flags_are_enough() -> None:
     assert (settings.host, settings.port, settings.threads, settings.concurrent_runs) == ("127.0.0.1", 0, 1, 1)
 
 
+def test_the_canary_token_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ServerSettings.load(NEEDED).canary_token == ""
+    monkeypatch.setenv("MODELYARD_CANARY_TOKEN", "s3cret")
+    settings = ServerSettings.load(NEEDED)
+    assert settings.canary_token == "s3cret" and "s3cret" not in repr(settings)
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tritonclient.grpc import model_config_pb2
 
+from modelyard.datatypes import DATATYPES
 from modelyard.errors import InvalidArgumentError
 from nodeagent.modelserver import description
-from nodeagent.modelserver.datatypes import DATATYPES
+from nodeagent.modelserver.datatypes import config_name
 from nodeagent.modelserver.signature import Signature, signature_of
 
 
@@ -89,4 +90,4 @@ def test_the_metadata_has_whole_shapes() -> None:
 
 
 def test_every_datatype_has_a_name_in_a_config() -> None:
-    assert {datatype.config_name for datatype in DATATYPES} == set(model_config_pb2.DataType.keys()) - {"TYPE_INVALID"}
+    assert {config_name(datatype) for datatype in DATATYPES} == set(model_config_pb2.DataType.keys()) - {"TYPE_INVALID"}

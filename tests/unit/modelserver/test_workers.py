@@ -1,9 +1,12 @@
 """Functions run off the loop, in order, and what nobody waits for any more is not run."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 
 from nodeagent.modelserver.workers import Workers
@@ -50,6 +53,36 @@ async def test_cancelled_while_it_runs_it_harms_nobody(workers: Workers) -> None
     await asyncio.gather(running, return_exceptions=True)
     go.set()
     assert await workers.run(lambda: "next") == "next"
+
+
+async def test_what_nobody_waits_for_leaves_its_arguments_at_once(workers: Workers) -> None:
+    go = threading.Event()
+    first = asyncio.ensure_future(workers.run(go.wait))
+    tensor = np.zeros(8)
+    alive = weakref.ref(tensor)
+    queued = asyncio.ensure_future(workers.run(np.sum, tensor))
+    await asyncio.sleep(0)
+    queued.cancel()
+    await asyncio.gather(queued, return_exceptions=True)
+    del tensor, queued
+    await asyncio.sleep(0)  # the loop lets go of what it has just told
+    gc.collect()
+    assert alive() is None
+    go.set()
+    await first
+
+
+async def test_a_function_that_does_not_return_holds_up_no_end() -> None:
+    go, made = threading.Event(), Workers(1, "endless")
+    endless = asyncio.ensure_future(made.run(go.wait))
+    await asyncio.sleep(0)
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "endless-0"]
+    made.close()
+    assert not await made.wait_ended(0)
+    assert thread.daemon
+    go.set()
+    await endless
+    assert await made.wait_ended(10)
 
 
 async def test_close_ends_the_threads() -> None:
