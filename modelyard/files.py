@@ -26,10 +26,11 @@ def write_whole(path: Path, content: bytes) -> None:
 def hold_data_folder(data: Path, program: str) -> Iterator[None]:
     """Makes the folder and keeps every other `program` out of it; the kernel lets go when this process ends, however.
 
+    One that it makes is its owner's alone, since models are in it; one that is there keeps the rights it was given.
     Raises FailedPreconditionError that names the process which holds it.
     """
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (data / f"{program}.lock").open("a+")
     except OSError as error:
         raise FailedPreconditionError(f"{data} cannot be used: {error.strerror}; give another --data") from error

@@ -18,7 +18,7 @@ def main() -> None:
         resources = take_inventory(settings)
         with hold_data_folder(settings.data, "agent"):
             run_program(settings, partial(run_agent, settings, DataFolder(settings.data), resources))
-    except (FailedPreconditionError, ValueError) as error:
+    except (FailedPreconditionError, ValueError, OSError) as error:
         sys.exit(f"modelyard agent: {error}")
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from pathlib import Path
 from typing import Protocol
@@ -14,9 +15,14 @@ from weakref import WeakValueDictionary
 
 from modelyard.errors import DataLossError, ResourceExhaustedError, UnavailableError
 
+log = logging.getLogger(__name__)
+
 _PARTIAL = ".partial"
 # Room that is left to others on the disk.
 _SPARE_BYTES = 64 << 20
+
+
+FilesInUse = Callable[[], Collection[str]]
 
 
 class ArtifactSource(Protocol):
@@ -34,27 +40,50 @@ class ArtifactCache:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # What each file looked like when its checksum was last computed.
         self._verified: dict[str, tuple[int, int, int]] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         for leftover in folder.glob(f"*{_PARTIAL}"):
             leftover.unlink()
 
-    async def fetch(self, sha256: str, size_bytes: int, in_use: Collection[str] = ()) -> Path:
-        """The path of the verified file. `in_use`: checksums whose files may not be removed to make room.
+    async def fetch(self, sha256: str, size_bytes: int, in_use: FilesInUse = tuple) -> Path:
+        """The path of the verified file.
 
-        Raises DataLossError, ResourceExhaustedError, and what the source raises. What was fetched before an error is
-        kept, so that the next call goes on from there.
+        `in_use` gives the checksums whose files may not be removed to make room. It is asked whenever room is made:
+        what others want may have changed during a long download.
+
+        Raises DataLossError, ResourceExhaustedError, OSError, and what the source raises. What was fetched before an
+        error is kept, so that the next call goes on from there.
         """
         path = self._folder / sha256
         async with self._locks.setdefault(sha256, asyncio.Lock()):
+            self._make_folder()
             if not await self._is_intact(path, size_bytes):
                 path.unlink(missing_ok=True)
                 await self._download(path, size_bytes, in_use)
-        _touch(path)
-        self.evict({*in_use, sha256})
+            _touch(path)
+        self.evict({*in_use(), sha256})
         return path
 
     def evict(self, in_use: Collection[str]) -> None:
-        """Removes files that are not `in_use`, the least recently used first, until the rest keeps to the limit."""
+        """Removes files that are not `in_use`, the least recently used first, until the rest keeps to the limit.
+
+        A disk that refuses is logged: whoever wants room calls again.
+        """
+        try:
+            self._remove_partials(in_use)
+            self._remove_excess(in_use)
+        except OSError as error:
+            log.warning("the cache of model files cannot be tidied up: %s", error)
+
+    def _make_folder(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _remove_partials(self, in_use: Collection[str]) -> None:
+        """Those of downloads that were given up, and that nobody will go on with."""
+        for path in self._folder.glob(f"*{_PARTIAL}"):
+            if path.stem not in in_use and path.stem not in self._locks:
+                path.unlink(missing_ok=True)
+
+    def _remove_excess(self, in_use: Collection[str]) -> None:
         files = self._list_files()
         excess = sum(size for _, size, _ in files) - self._limit_bytes
         for _, size, path in files:
@@ -87,11 +116,11 @@ class ArtifactCache:
         self._verified[sha256] = looks
         return True
 
-    async def _download(self, path: Path, size_bytes: int, in_use: Collection[str]) -> None:
+    async def _download(self, path: Path, size_bytes: int, in_use: FilesInUse) -> None:
         partial = path.with_name(path.name + _PARTIAL)
         try:
             partial.open("ab").close()
-            self._make_room(size_bytes - _size(partial), in_use)
+            self._make_room(size_bytes - _size(partial), in_use())
             await self._complete(partial, path.name, size_bytes)
             await self._accept(partial, path, size_bytes)
         except OSError as error:
@@ -121,7 +150,8 @@ class ArtifactCache:
                 return
 
     async def _append(self, partial: Path, sha256: str, offset_bytes: int, size_bytes: int) -> None:
-        with await asyncio.to_thread(partial.open, "ab", 0) as file:
+        # Buffered: a raw file may take a part of a chunk and say so to nobody, as it does when the disk fills up.
+        with await asyncio.to_thread(partial.open, "ab") as file:
             async with aclosing(self._source.read(sha256, offset_bytes)) as chunks:
                 async for chunk in chunks:
                     await asyncio.to_thread(file.write, chunk)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from modelyard.control_channel import open_control_channel
 from modelyard.program import announce_ready
 from modelyard.v1 import agent_pb2, resources_pb2
 from nodeagent.artifact_source import ControllerSource
@@ -10,7 +11,7 @@ from nodeagent.cache import ArtifactCache
 from nodeagent.data_folder import DataFolder
 from nodeagent.replica_actor import Workshop
 from nodeagent.runtimes.builtin import BuiltinRuntime
-from nodeagent.session import ControllerSession, open_channel
+from nodeagent.session import ControllerSession
 from nodeagent.settings import AgentSettings
 from nodeagent.supervisor import Supervisor
 
@@ -20,7 +21,7 @@ async def run_agent(
 ) -> None:
     """Until `stop` is set, and then for as long as its replicas take to finish."""
     hello = agent_pb2.AgentHello(node=settings.node, instance_id=folder.instance_id(), resources=resources)
-    async with open_channel(settings.controller) as channel:
+    async with open_control_channel(settings.controller) as channel:
         cache = ArtifactCache(folder.cache, ControllerSource(channel), settings.cache_limit_bytes)
         supervisor = Supervisor(_make_workshop(settings, folder, cache))
         await supervisor.adopt()
@@ -39,6 +40,8 @@ async def run_agent(
 def _make_workshop(settings: AgentSettings, folder: DataFolder, cache: ArtifactCache) -> Workshop:
     runtime = BuiltinRuntime(
         max_message_bytes=settings.max_message_bytes,
+        max_typed_bytes=settings.max_typed_bytes,
+        max_string_elements=settings.max_string_elements,
         max_batch_size=settings.max_batch_size,
         max_concurrent_requests=settings.max_concurrent_requests,
         drain_timeout_s=settings.drain_timeout_s,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -18,9 +19,10 @@ from nodeagent import replica_machine as machine
 from nodeagent import server_process
 from nodeagent.cache import ArtifactCache
 from nodeagent.canary import Prober
+from nodeagent.modelserver.canary_token import CANARY_TOKEN_VARIABLE
 from nodeagent.replica_folder import ReplicaFolder, RunRecord
-from nodeagent.replica_machine import State
 from nodeagent.replica_spec import ReplicaSpec
+from nodeagent.replica_state import Limits, Replica, State
 from nodeagent.running_server import RunningServer
 from nodeagent.runtimes.base import Runtime, choose_runtime
 from nodeagent.server_process import LaunchPlan, ServerProcess
@@ -35,7 +37,7 @@ class Workshop:
     replicas: Path
     cache: ArtifactCache
     runtimes: Sequence[Runtime]
-    limits: machine.Limits
+    limits: Limits
     max_message_bytes: int
     log_limit_bytes: int
     # Where replicas listen; "" until it is known.
@@ -61,19 +63,23 @@ class ReplicaActor:
         self._on_change = on_change
         self._files_in_use = files_in_use
         self._folder = ReplicaFolder(workshop.replicas / spec.replica_id)
-        self._replica = machine.Replica()
+        self._replica = Replica()
         self._events: asyncio.Queue[events.Event] = asyncio.Queue()
         self._fetching: asyncio.Task[None] | None = None
         self._file = Path()
         self._server: RunningServer | None = None
+        # False while a full disk keeps its record from being stored.
+        self._recorded = True
 
     def tell(self, event: events.Event) -> None:
         self._events.put_nowait(event)
 
     def adopt(self, record: RunRecord, process: ServerProcess) -> None:
         """In place of telling that it is wanted."""
-        self._server = RunningServer(process, self._folder, record.host, 1, self.tell)
-        if not record.port:
+        self._server = RunningServer(process, self._folder, record.host, 1, self.tell, canary_token=record.canary_token)
+        if record.port:
+            self._server.watch_pulse(record.port)
+        else:
             self._server.await_listening()
             self.probed.set()  # its start may take long: nobody is to wait for that
         self.tell(events.Adopted(record.port, record.restarts, record.canary_s))
@@ -102,7 +108,7 @@ class ReplicaActor:
             self._send_signal(signal.SIGKILL)  # nobody will look after it any more
             raise
         finally:
-            self._cancel_fetch()
+            await self._end_fetch()
             await self._let_go()
 
     async def _next_event(self) -> events.Event:
@@ -126,9 +132,9 @@ class ReplicaActor:
         if isinstance(event, events.ProbeOk | events.ProbeFailed | events.Exited):
             self.probed.set()
 
-    def _follow_change(self, before: machine.Replica, after: machine.Replica) -> None:
+    def _follow_change(self, before: Replica, after: Replica) -> None:
         ready = after.state is State.READY
-        if after.started != before.started or (ready and before.state is State.STARTING):
+        if after.started != before.started or (ready and (before.state is State.STARTING or not self._recorded)):
             self._store_record(after)
         if after.state is not before.state:
             bad = after.state in (State.UNHEALTHY, State.BACKOFF) and before.state is not State.NEW
@@ -157,7 +163,7 @@ class ReplicaActor:
     async def _fetch(self) -> None:
         spec = self.spec
         try:
-            self._file = await self._workshop.cache.fetch(spec.sha256, spec.size_bytes, self._files_in_use())
+            self._file = await self._workshop.cache.fetch(spec.sha256, spec.size_bytes, self._files_in_use)
         except YardError as error:
             self.tell(events.FetchFailed(f"the model file cannot be had: {error.message}"))
         except Exception as error:
@@ -170,43 +176,64 @@ class ReplicaActor:
         if self._fetching:
             self._fetching.cancel()
 
+    async def _end_fetch(self) -> None:
+        """Waits, so that what it has begun to download is nobody's any more and may be removed."""
+        self._cancel_fetch()
+        if self._fetching:
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
     async def _launch(self, launch: int) -> None:
-        host = self._workshop.host
+        host, canary_token = self._workshop.host, secrets.token_hex(16)
         try:
-            process = await asyncio.to_thread(server_process.launch, self._plan_launch(host))
+            process = await asyncio.to_thread(server_process.launch, self._plan_launch(host, canary_token))
         except (YardError, OSError, ValueError) as error:
             self.tell(events.LaunchFailed(launch, f"the model server cannot be started: {error}"))
         else:
-            self._server = RunningServer(process, self._folder, host, launch, self.tell)
+            self._server = RunningServer(process, self._folder, host, launch, self.tell, canary_token=canary_token)
             self._server.await_listening()
             self.tell(events.Launched(launch))
 
-    def _plan_launch(self, host: str) -> LaunchPlan:
+    def _plan_launch(self, host: str, canary_token: str) -> LaunchPlan:
         if not host:
             raise UnavailableError("this node's address is not known before it has reached the controller")
         runtime = choose_runtime(self._workshop.runtimes, self.spec)
         command = partial(runtime.command, self.spec, self._file, host)
-        return LaunchPlan(self._folder, command, runtime.environment(self.spec), self.spec.cores)
+        environment = {**runtime.environment(self.spec), CANARY_TOKEN_VARIABLE: canary_token}
+        return LaunchPlan(self._folder, command, environment, self.spec.cores)
 
     def _probe(self, timeout_s: float) -> None:
         server, port = self._server, self._replica.port
         if server:
             with suppress(OSError):  # a full disk: no reason to end what serves
                 self._folder.trim_log(self._workshop.log_limit_bytes)
-            server.probe(partial(Prober, self.spec, server.host, port, self._workshop.max_message_bytes), timeout_s)
+            limit, token = self._workshop.max_message_bytes, server.canary_token
+            server.probe(partial(Prober, self.spec, server.host, port, limit, token), timeout_s)
 
     def _send_signal(self, number: signal.Signals) -> None:
         if self._server:
             self._server.send_signal(number)
 
-    def _store_record(self, replica: machine.Replica) -> None:
-        if self._server:
-            identity, host = self._server.identity, self._server.host
-            record = RunRecord(self.spec, identity, host, replica.port, replica.restarts, replica.canary_s)
+    def _store_record(self, replica: Replica) -> None:
+        if server := self._server:
+            recorded_before = self._recorded
             try:
-                self._folder.store(record)
-            except OSError as error:  # a full disk; it serves all the same
-                log.warning("replica %s: the next agent cannot adopt it: %s", self.spec.replica_id, error)
+                self._folder.store(self._make_record(replica, server))
+                self._recorded = True
+            except OSError as error:  # it serves all the same
+                self._recorded = False
+                if recorded_before:
+                    log.warning("replica %s: the next agent could not adopt it: %s", self.spec.replica_id, error)
+
+    def _make_record(self, replica: Replica, server: RunningServer) -> RunRecord:
+        return RunRecord(
+            spec=self.spec,
+            process=server.identity,
+            host=server.host,
+            port=replica.port,
+            restarts=replica.restarts,
+            canary_s=replica.canary_s,
+            canary_token=server.canary_token,
+        )
 
     async def _let_go(self) -> None:
         server, self._server = self._server, None

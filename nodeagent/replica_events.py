@@ -70,6 +70,23 @@ class ProbeFailed(OfLaunch):
 
 
 @dataclass(frozen=True)
+class Pulse(OfLaunch):
+    """The server answered a question that takes no work, or refused it."""
+
+
+@dataclass(frozen=True)
+class NoPulse(OfLaunch):
+    """It has not answered that question yet. Told again after each interval in which it did not.
+
+    `thread_states`: a letter for each thread of its process, as in proc(5)'s stat. `cpu_share`: what it used of one
+    core since the last look at it.
+    """
+
+    thread_states: str
+    cpu_share: float
+
+
+@dataclass(frozen=True)
 class Exited(OfLaunch):
     """`reason`: how it ended and its last words, as a sentence."""
 

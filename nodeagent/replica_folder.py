@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,10 @@ _TAIL_BYTES = 16 << 10
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A process that was launched. `port` is 0 until it was ready once; `host` is where it listens."""
+    """A process that was launched. `port` is 0 until it was ready once; `host` is where it listens.
+
+    `canary_token`: what makes a request a probe to it.
+    """
 
     spec: ReplicaSpec
     process: ProcessIdentity
@@ -34,6 +38,7 @@ class RunRecord:
     port: int
     restarts: int
     canary_s: float
+    canary_token: str
 
 
 _RECORD = TypeAdapter(RunRecord)
@@ -48,7 +53,7 @@ class ReplicaFolder:
 
     def prepare(self) -> None:
         """Makes it ready for a launch; the log of the run before becomes `log.1`."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # the record has a secret
         self.forget()
         self.ready.unlink(missing_ok=True)
         if self.log.exists():
@@ -58,15 +63,17 @@ class ReplicaFolder:
         write_whole(self._state, _RECORD.dump_json(record, indent=1))
 
     def load(self) -> RunRecord | None:
-        """None where there is no record that can be read."""
+        """None where there is no record of this replica that can be read."""
         try:
-            return _RECORD.validate_json(self._state.read_bytes())
+            record = _RECORD.validate_json(self._state.read_bytes())
         except (OSError, ValidationError):
             return None
+        return record if record.spec.replica_id == self.path.name else None
 
     def forget(self) -> None:
         """There is no process any more."""
-        self._state.unlink(missing_ok=True)
+        with suppress(OSError):  # a record that stays does no harm: nobody adopts a process that has ended
+            self._state.unlink(missing_ok=True)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -93,12 +100,18 @@ class ReplicaFolder:
         """Moves what is in the log aside once it is longer than that.
 
         The server holds the file open for appending, so it is emptied in place: a renamed one would go on growing.
+        Raises OSError where a full disk has no room for what is moved; the log is emptied all the same.
         """
         if self.log.exists() and self.log.stat().st_size > limit_bytes:
-            with self.log.open("rb") as file, self._old_log().open("wb") as old:
-                file.seek(-limit_bytes, os.SEEK_END)
-                shutil.copyfileobj(file, old)
-            os.truncate(self.log, 0)
+            try:
+                self._copy_end(limit_bytes)
+            finally:
+                os.truncate(self.log, 0)
+
+    def _copy_end(self, size_bytes: int) -> None:
+        with self.log.open("rb") as file, self._old_log().open("wb") as old:
+            file.seek(-size_bytes, os.SEEK_END)
+            shutil.copyfileobj(file, old)
 
     def _old_log(self) -> Path:
         return self.log.with_name("log.1")

@@ -8,11 +8,15 @@
 `handle` is the whole interface. Whoever performs its commands promises that each Probe is answered by one ProbeOk or
 ProbeFailed, each Launch by Launched or LaunchFailed, each FetchArtifact by Fetched or FetchFailed, that the end of a
 process is told once as Exited, and that Due is told when `wake_at` has come.
+
+Two things watch a running server. Probes ask whether it gives right answers; they fail slowly, since an inference may
+take long. The pulse asks whether it does anything at all, once a second. A busy server answers that beside its work,
+and one that comes to nothing for want of a core is seen to want it. So its silence is told from being busy within
+seconds: the replica leaves the routes until a probe succeeds again, and after some more silence it is killed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from nodeagent.replica_commands import CancelFetch, Command, FetchArtifact, Kill, Launch, Probe, Terminate
 from nodeagent.replica_events import (
@@ -25,87 +29,17 @@ from nodeagent.replica_events import (
     Launched,
     LaunchFailed,
     Listening,
+    NoPulse,
     OfLaunch,
     ProbeFailed,
     ProbeOk,
+    Pulse,
     Unwanted,
     Wanted,
 )
+from nodeagent.replica_state import EDGES, Limits, Replica, State
 
 _STORY_LENGTH = 30
-
-
-class State(StrEnum):
-    NEW = "new"
-    FETCHING = "fetching"
-    STARTING = "starting"
-    READY = "ready"
-    UNHEALTHY = "unhealthy"
-    BACKOFF = "backoff"
-    DRAINING = "draining"
-    STOPPED = "stopped"
-
-
-# Every legal change of state.
-EDGES: dict[State, frozenset[State]] = {
-    State.NEW: frozenset({State.FETCHING, State.STARTING, State.UNHEALTHY}),
-    State.FETCHING: frozenset({State.STARTING, State.BACKOFF, State.STOPPED}),
-    State.STARTING: frozenset({State.READY, State.UNHEALTHY, State.BACKOFF, State.DRAINING}),
-    State.READY: frozenset({State.UNHEALTHY, State.BACKOFF, State.DRAINING}),
-    State.UNHEALTHY: frozenset({State.READY, State.BACKOFF, State.DRAINING}),
-    State.BACKOFF: frozenset({State.FETCHING, State.STOPPED}),
-    State.DRAINING: frozenset({State.STOPPED}),
-    State.STOPPED: frozenset(),
-}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Times in seconds. Counts are of probes failed in a row."""
-
-    start_timeout_s: float = 300.0
-    start_probe_interval_s: float = 0.2
-    probe_interval_s: float = 2.0
-    probe_timeout_s: float = 5.0
-    # Probes take at most one part in this many of a replica's time, however slow its model is.
-    probe_share: int = 20
-    unhealthy_after: int = 3
-    kill_after: int = 6
-    backoff_first_s: float = 0.5
-    backoff_max_s: float = 30.0
-    # READY for so long makes earlier failures forgotten.
-    stable_after_s: float = 60.0
-    # From the polite request to end until the kill.
-    drain_timeout_s: float = 35.0
-
-
-@dataclass(frozen=True)
-class Replica:
-    state: State = State.NEW
-    # Seconds, of the clock that `now` is read from.
-    since: float = 0.0
-    wake_at: float | None = None
-    start_by: float = 0.0
-    # The number of the newest launch; 0: none yet.
-    launch: int = 0
-    # Processes that were started in all.
-    started: int = 0
-    running: bool = False
-    # Killed, and not gone yet.
-    dying: bool = False
-    port: int = 0
-    # What a canary inference takes, as its last probe told.
-    canary_s: float = 0.0
-    failed_probes: int = 0
-    # Tries that failed since it was last stable.
-    failures: int = 0
-    # Why it is not ready.
-    message: str = ""
-    story: tuple[str, ...] = ()
-
-    @property
-    def restarts(self) -> int:
-        return max(0, self.started - 1)
 
 
 class IllegalTransitionError(Exception):
@@ -129,7 +63,7 @@ def handle(replica: Replica, event: Event, now: float, limits: Limits) -> Step:
 
 
 def _tell_story(before: Replica, after: Replica, event: Event, now: float) -> Replica:
-    if before.state is after.state and isinstance(event, ProbeOk | Due):
+    if before.state is after.state and isinstance(event, ProbeOk | Pulse | Due):
         return after  # the daily round would push out what matters
     line = f"{now:.3f} {event}: {before.state} -> {after.state}"
     return replace(after, story=(*before.story, line)[-_STORY_LENGTH:])
@@ -144,7 +78,7 @@ def _is_out_of_date(replica: Replica, event: Event, now: float) -> bool:
     return replica.state is State.STOPPED and isinstance(event, Fetched | FetchFailed | Unwanted)
 
 
-_NEWS_OF_LIVING = (Listening, ProbeOk, ProbeFailed)
+_NEWS_OF_LIVING = (Listening, ProbeOk, ProbeFailed, Pulse, NoPulse)
 
 
 def compute_backoff_s(failures: int, limits: Limits) -> float:
@@ -158,7 +92,7 @@ def _enter(replica: Replica, state: State, now: float, wake_at: float | None = N
 
 def _gone(replica: Replica) -> Replica:
     """What is left when its process has ended."""
-    return replace(replica, running=False, dying=False, port=0, failed_probes=0)
+    return replace(replica, running=False, dying=False, port=0, failed_probes=0, silent=0)
 
 
 def _fetch(replica: Replica, event: Event, now: float, limits: Limits) -> Step:
@@ -234,14 +168,15 @@ def _next_probe_at(took_s: float, now: float, limits: Limits) -> float:
 def _ready(replica: Replica, event: ProbeOk, now: float, limits: Limits) -> Step:
     if replica.dying:
         return replica, ()
-    ready = replace(replica, failed_probes=0, canary_s=event.took_s, message="")
+    ready = replace(replica, failed_probes=0, silent=0, canary_s=event.took_s, message="")
     return _enter(ready, State.READY, now, _next_probe_at(event.took_s, now, limits)), ()
 
 
 def _still_ready(replica: Replica, event: ProbeOk, now: float, limits: Limits) -> Step:
     failures = 0 if now - replica.since >= limits.stable_after_s else replica.failures
     wake_at = _next_probe_at(event.took_s, now, limits)
-    return replace(replica, failed_probes=0, failures=failures, canary_s=event.took_s, wake_at=wake_at), ()
+    after = replace(replica, failed_probes=0, silent=0, failures=failures, canary_s=event.took_s, wake_at=wake_at)
+    return after, ()
 
 
 def _probe_failed(replica: Replica, event: ProbeFailed, now: float, limits: Limits) -> Step:
@@ -259,6 +194,40 @@ def _probe_failed(replica: Replica, event: ProbeFailed, now: float, limits: Limi
 
 def _probe_due(replica: Replica, event: Due, now: float, limits: Limits) -> Step:
     return replace(replica, wake_at=None), (_probe(replica, limits),)
+
+
+def _answered(replica: Replica, event: Pulse, now: float, limits: Limits) -> Step:
+    return replace(replica, silent=0), ()
+
+
+def _silent(replica: Replica, event: NoPulse, now: float, limits: Limits) -> Step:
+    if replica.dying:
+        return replica, ()
+    after = replace(replica, silent=0 if _is_busy(event, limits) else replica.silent + 1)
+    if after.silent < limits.hung_after:
+        return after, ()
+    after = replace(after, message=f"it hangs: it answers nothing, and its process {_tell_idleness(event)}")
+    if after.state is State.READY:
+        # A slow model's next probe may be minutes away: too long to wait for one that lets it back.
+        wake_at = after.wake_at and min(after.wake_at, now + limits.probe_interval_s)
+        after = _enter(after, State.UNHEALTHY, now, wake_at)
+    return _kill(after) if after.silent >= limits.kill_hung_after and _can_be_killed(event) else (after, ())
+
+
+def _is_busy(event: NoPulse, limits: Limits) -> bool:
+    """A thread that could run, if there were a core for it, shows that the host is busy, and not that this hangs."""
+    return "R" in event.thread_states or event.cpu_share > limits.idle_cpu_share
+
+
+def _can_be_killed(event: NoPulse) -> bool:
+    """One that waits for a disk does not even die before the disk answers, and its successor would wait as well."""
+    return "D" not in event.thread_states
+
+
+def _tell_idleness(event: NoPulse) -> str:
+    if "D" in event.thread_states:
+        return "waits for a disk"
+    return "is stopped" if "T" in event.thread_states.upper() else "does nothing"
 
 
 def _back_off(replica: Replica, reason: str, now: float, limits: Limits) -> Step:
@@ -321,16 +290,22 @@ _HANDLERS: dict[tuple[State, type], Callable[..., Step]] = {
     (State.STARTING, Listening): _listening,
     (State.STARTING, ProbeOk): _ready,
     (State.STARTING, ProbeFailed): _probe_start_again,
+    (State.STARTING, Pulse): _ignore,
+    (State.STARTING, NoPulse): _ignore,  # no request can reach it yet, and its time to start is limited
     (State.STARTING, Due): _start_due,
     (State.STARTING, Exited): _exited,
     (State.STARTING, Unwanted): _stop_starting,
     (State.READY, ProbeOk): _still_ready,
     (State.READY, ProbeFailed): _probe_failed,
+    (State.READY, Pulse): _answered,
+    (State.READY, NoPulse): _silent,
     (State.READY, Due): _probe_due,
     (State.READY, Exited): _exited,
     (State.READY, Unwanted): _drain,
     (State.UNHEALTHY, ProbeOk): _ready,
     (State.UNHEALTHY, ProbeFailed): _probe_failed,
+    (State.UNHEALTHY, Pulse): _answered,
+    (State.UNHEALTHY, NoPulse): _silent,
     (State.UNHEALTHY, Due): _probe_due,
     (State.UNHEALTHY, Listening): _ignore,  # too late: it is being killed
     (State.UNHEALTHY, Exited): _exited,
@@ -342,6 +317,8 @@ _HANDLERS: dict[tuple[State, type], Callable[..., Step]] = {
     (State.DRAINING, Listening): _ignore,
     (State.DRAINING, ProbeOk): _ignore,
     (State.DRAINING, ProbeFailed): _ignore,
+    (State.DRAINING, Pulse): _ignore,
+    (State.DRAINING, NoPulse): _ignore,
     (State.DRAINING, Due): _kill_at_once,
     (State.DRAINING, Exited): _stopped,
     (State.DRAINING, Unwanted): _ignore,

@@ -4,15 +4,20 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
+
+import psutil
 
 from nodeagent import replica_events as events
 from nodeagent.canary import CanaryError, Prober
+from nodeagent.pulse import feel_pulse
 from nodeagent.replica_folder import ReplicaFolder
 from nodeagent.server_process import ServerProcess, describe_exit
 
 # How often the file is looked at into which a server writes that it listens.
 _READY_POLL_S = 0.02
+_PULSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +25,13 @@ Tell = Callable[[events.Event], None]
 
 
 class RunningServer:
-    def __init__(self, process: ServerProcess, folder: ReplicaFolder, host: str, launch: int, tell: Tell) -> None:
+    def __init__(
+        self, process: ServerProcess, folder: ReplicaFolder, host: str, launch: int, tell: Tell, *, canary_token: str
+    ) -> None:
         """Tells of its end from now on. `launch`: the number that the news are marked with."""
         self.identity = process.identity
         self.host = host
+        self.canary_token = canary_token
         self._process = process
         self._folder = folder
         self._launch = launch
@@ -33,8 +41,12 @@ class RunningServer:
         self._watch(self._tell_exit())
 
     def await_listening(self) -> None:
-        """Tells its port once it is known."""
+        """Tells its port once it is known, and its pulse from then on."""
         self._watch(self._tell_listening())
+
+    def watch_pulse(self, port: int) -> None:
+        """For one that listens already."""
+        self._watch(self._tell_pulse(port))
 
     def probe(self, make_prober: Callable[[], Prober], timeout_s: float) -> None:
         self._watch(self._tell_probe(make_prober, timeout_s))
@@ -65,6 +77,22 @@ class RunningServer:
         while not (port := self._folder.read_port()):
             await asyncio.sleep(_READY_POLL_S)
         self._tell(events.Listening(self._launch, port))
+        await self._tell_pulse(port)
+
+    async def _tell_pulse(self, port: int) -> None:
+        pid = self.identity.pid
+        try:
+            async with aclosing(feel_pulse(pid, self.host, port, _PULSE_S)) as pulse:
+                async for idle in pulse:
+                    self._tell(
+                        events.NoPulse(self._launch, idle.thread_states, idle.cpu_share)
+                        if idle
+                        else events.Pulse(self._launch)
+                    )
+        except (psutil.NoSuchProcess, FileNotFoundError):
+            return  # its end is told as such
+        except Exception:
+            log.exception("the pulse of process %d cannot be felt any more: probes alone watch it", pid)
 
     async def _tell_probe(self, make_prober: Callable[[], Prober], timeout_s: float) -> None:
         try:

@@ -52,7 +52,10 @@ class ServerProcess:
 
 
 def launch(plan: LaunchPlan) -> ServerProcess:
-    """Starts it in a session of its own, so that no signal meant for the agent reaches it. Blocking. Raises OSError."""
+    """Starts it in a session of its own, so that no signal meant for the agent reaches it. Blocking.
+
+    Raises OSError; then no process is left.
+    """
     plan.folder.prepare()
     with plan.folder.log.open("ab") as log, plan.folder.ready.open("wb") as ready:
         child = _spawn_pinned(
@@ -66,7 +69,12 @@ def launch(plan: LaunchPlan) -> ServerProcess:
             env={**os.environ, **plan.environment, MARKER: str(plan.folder.path)},
             start_new_session=True,
         )
-    return ServerProcess(ProcessIdentity.of(child.pid), child)
+    try:
+        return ServerProcess(ProcessIdentity.of(child.pid), child)
+    except (psutil.Error, OSError) as error:
+        child.kill()  # whom nobody watches nobody would ever end
+        child.wait()
+        raise OSError(f"its process cannot be watched: {error}") from error
 
 
 def _spawn_pinned(command: Sequence[str], cores: Sequence[int], **options: object) -> "subprocess.Popen[bytes]":
@@ -79,7 +87,8 @@ def _spawn_pinned(command: Sequence[str], cores: Sequence[int], **options: objec
             _pin(cores)
         return subprocess.Popen(command, **options)  # type: ignore[call-overload, no-any-return]
     finally:
-        os.sched_setaffinity(0, before)
+        with suppress(OSError):  # none of them is ours any more: the child, if there is one, must not be lost for that
+            os.sched_setaffinity(0, before)
 
 
 def _pin(cores: Sequence[int]) -> None:
@@ -91,20 +100,29 @@ def _pin(cores: Sequence[int]) -> None:
 
 def adopt(identity: ProcessIdentity, folder: ReplicaFolder) -> ServerProcess | None:
     """The process that an earlier agent launched in `folder`; None where it is gone or another's."""
-    with suppress(ProcessLookupError):
+    try:
         process = ServerProcess(identity)
-        # The descriptor is held first: from here on the pid cannot become another's unnoticed.
-        if identity.is_alive() and _folder_of(psutil.Process(identity.pid)) == str(folder.path):
-            return process
-        process.close()
+    except OSError:  # not only where it is gone: the number may be that of a thread by now
+        return None
+    # The descriptor is held first: from here on the pid cannot become another's unnoticed.
+    if _is_replica(identity, folder):
+        return process
+    process.close()
     return None
+
+
+def _is_replica(identity: ProcessIdentity, folder: ReplicaFolder) -> bool:
+    try:
+        return identity.is_alive() and _folder_of(psutil.Process(identity.pid)) == str(folder.path)
+    except (psutil.Error, OSError):
+        return False
 
 
 def find_marked(folders: str, known_sessions: Collection[int] = ()) -> list[ProcessIdentity]:
     """All processes, ours by user, whose replica's folder lies in `folders`, save those in these sessions."""
     found = []
     for process in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError):
+        with suppress(psutil.Error, OSError):
             marked = os.path.dirname(_folder_of(process)) == folders  # noqa: PTH120
             if marked and os.getsid(process.pid) not in known_sessions:
                 found.append(ProcessIdentity.of(process.pid))
@@ -127,4 +145,11 @@ def describe_exit(code: int | None, last_words: str) -> str:
     if code >= 0:
         return f"its process ended with code {code}{words}"
     hint = "; the kernel does so when memory runs out" if -code == signal.SIGKILL else words
-    return f"its process was killed by {signal.Signals(-code).name}{hint}"
+    return f"its process was killed by {_name_signal(-code)}{hint}"
+
+
+def _name_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"

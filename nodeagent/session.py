@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import logging
-import random
 from typing import Any
 
 import grpc
 from grpc import aio
 
 from modelyard.addresses import parse_address
+from modelyard.backoff import Backoff
 from modelyard.v1 import agent_pb2, agent_pb2_grpc
 from nodeagent.supervisor import Supervisor
 
@@ -17,8 +17,6 @@ log = logging.getLogger(__name__)
 
 _REPORT_INTERVAL_S = 5.0
 _CONNECT_TIMEOUT_S = 5.0
-_RETRY_FIRST_S = 0.1
-_RETRY_MAX_S = 2.0
 # Where trying again helps only after a person did something.
 _RETRY_REFUSED_S = 10.0
 _REFUSALS = (
@@ -27,21 +25,6 @@ _REFUSALS = (
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.UNIMPLEMENTED,
 )
-
-
-def open_channel(controller: str) -> aio.Channel:
-    """Finds out within seconds that the controller's host is gone, and that it is back."""
-    options = [
-        ("grpc.keepalive_time_ms", 10_000),
-        ("grpc.keepalive_timeout_ms", 5_000),
-        ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 1_000),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
-        ("grpc.max_receive_message_length", 64 << 20),
-        ("grpc.max_send_message_length", 64 << 20),
-    ]
-    return aio.insecure_channel(controller, options=options)
 
 
 async def find_local_address(controller: str) -> str:
@@ -67,7 +50,8 @@ class ControllerSession:
         self._stub = agent_pb2_grpc.AgentServiceStub(channel)
         self._supervisor = supervisor
         self._hello = hello
-        self._failures = 0
+        self._backoff = Backoff()
+        self._is_connected = True  # said to be, so that the first loss is logged
 
     @property
     def address(self) -> str:
@@ -124,25 +108,24 @@ class ControllerSession:
                 message = agent_pb2.SessionRequest(observed=self._supervisor.observed())
 
     def _note_connected(self) -> None:
-        if self._failures or not self.up.is_set():
+        if not (self._is_connected and self.up.is_set()):
             log.info("connected to the controller at %s", self._controller)
-        self._failures = 0
+        self._backoff.reset()
+        self._is_connected = True
         self.up.set()
 
     def _note_refusal(self, error: aio.AioRpcError) -> float:
-        self._failures += 1
+        self._is_connected = False
         log.error("the controller at %s refuses this node: %s", self._controller, error.details())
         return _RETRY_REFUSED_S
 
     def _note_away(self, reason: str | None) -> float:
         """Seconds to wait before the next try."""
-        self._failures += 1
-        if self._failures == 1:
+        if self._is_connected:
             log.warning(
                 "the controller at %s cannot be reached (%s); replicas go on, and so does trying",
                 self._controller,
                 reason,
             )
-        longest_s = min(_RETRY_FIRST_S * 2.0 ** min(self._failures, 10), _RETRY_MAX_S)
-        # Chance, so that the agents of a yard do not all come at once when its controller is back.
-        return longest_s * random.uniform(0.5, 1.0)
+        self._is_connected = False
+        return self._backoff.next_s()

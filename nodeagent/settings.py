@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from modelyard.config import Address, ProgramSettings, program_config
 from nodeagent.devices.cpu import parse_cores
-from nodeagent.replica_machine import Limits
+from nodeagent.replica_state import Limits
 
 
 def _check_ip(text: str) -> str:
@@ -22,7 +22,10 @@ def _check_cores(text: str) -> str:
 
 
 class AgentSettings(ProgramSettings):
-    """Runs the replicas of one host: fetches their files, starts, probes, restarts and drains their servers."""
+    """Runs the replicas of one host: fetches their files, starts, probes, restarts and drains their servers.
+
+    Example: modelyard agent --controller 10.0.0.1:8010 --cores 0-7
+    """
 
     program = "agent"
     model_config = program_config("agent")
@@ -42,6 +45,10 @@ class AgentSettings(ProgramSettings):
         "stop", description="at the end: stop drains and stops the replicas, keep leaves them for the next agent"
     )
     max_message_bytes: int = Field(256 << 20, gt=0, lt=1 << 31, description="largest request and reply of a replica")
+    max_typed_bytes: int = Field(
+        8 << 20, gt=0, lt=1 << 31, description="of one request to a replica, all but raw_input_contents"
+    )
+    max_string_elements: int = Field(1 << 20, ge=1, description="strings (BYTES) of one request to a replica, or reply")
     max_batch_size: int = Field(1 << 16, ge=1, description="rows of one request to a model that takes batches")
     max_concurrent_requests: int = Field(128, ge=1, description="requests that a replica takes at once")
     cache_limit_bytes: int = Field(

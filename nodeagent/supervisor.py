@@ -9,8 +9,9 @@ from modelyard.v1 import agent_pb2
 from nodeagent import replica_events as events
 from nodeagent import server_process
 from nodeagent.replica_actor import ReplicaActor, Workshop
-from nodeagent.replica_folder import ReplicaFolder
+from nodeagent.replica_folder import ReplicaFolder, RunRecord
 from nodeagent.replica_spec import ReplicaSpec, parse_spec
+from nodeagent.server_process import ServerProcess
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,18 @@ class Supervisor:
 
         Processes that nothing is known of are ended, and what is left of ended ones is removed.
         """
-        self.workshop.replicas.mkdir(parents=True, exist_ok=True)
-        for path in sorted(self.workshop.replicas.iterdir()):
-            self._adopt_or_clean(ReplicaFolder(path))
-        await _end_strays(str(self.workshop.replicas), {actor.observed().pid for actor in self._actors.values()})
+        self.workshop.replicas.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders = [ReplicaFolder(path) for path in sorted(self.workshop.replicas.iterdir())]
+        found = [running for folder in folders if (running := _find_running(folder))]
+        # Before anything is started: what is started from here on must not be taken for a stray.
+        await _end_strays(str(self.workshop.replicas), {process.identity.pid for _, process in found})
+        for record, process in found:
+            log.info("replica %s: adopting process %d", record.spec.replica_id, process.identity.pid)
+            self._desired[record.spec.replica_id] = record.spec
+            self._add(record.spec).adopt(record, process)
+        await self._wait_probed()
+
+    async def _wait_probed(self) -> None:
         probes = [asyncio.ensure_future(actor.probed.wait()) for actor in self._actors.values()]
         if probes:
             _, late = await asyncio.wait(probes, timeout=self.workshop.limits.probe_timeout_s + 1.0)
@@ -71,23 +80,13 @@ class Supervisor:
             run.cancel()
         await asyncio.gather(*self._runs, return_exceptions=True)
 
-    def _adopt_or_clean(self, folder: ReplicaFolder) -> None:
-        record = folder.load()
-        process = server_process.adopt(record.process, folder) if record else None
-        if not record or not process or record.spec.replica_id != folder.path.name:
-            folder.remove()
-            return
-        log.info("replica %s: adopting process %d", record.spec.replica_id, record.process.pid)
-        self._desired[record.spec.replica_id] = record.spec
-        self._add(record.spec).adopt(record, process)
-
     def _converge(self) -> None:
         for replica_id, actor in self._actors.items():
             if self._desired.get(replica_id) != actor.spec:
                 # Where it is wanted otherwise, it is started anew after the old one has gone.
                 actor.tell(events.Unwanted())
         for replica_id, spec in self._desired.items():
-            if replica_id not in self._actors:
+            if replica_id not in self._actors and not self._leaving:
                 self._add(spec).tell(events.Wanted())
 
     def _add(self, spec: ReplicaSpec) -> ReplicaActor:
@@ -104,15 +103,26 @@ class Supervisor:
         self.changed.set()
         if run.cancelled():
             return
-        self.workshop.cache.evict(self._files_in_use())
         if error := run.exception():
             log.critical("replica %s: defect of the agent", replica_id, exc_info=error)
             asyncio.get_running_loop().call_later(_AFTER_DEFECT_S, self._converge)
         else:
             self._converge()
+        self.workshop.cache.evict(self._files_in_use())
 
     def _files_in_use(self) -> set[str]:
-        return {actor.spec.sha256 for actor in self._actors.values()}
+        """Of what runs, and of what is to take its place."""
+        return {spec.sha256 for spec in (*self._desired.values(), *(actor.spec for actor in self._actors.values()))}
+
+
+def _find_running(folder: ReplicaFolder) -> tuple[RunRecord, ServerProcess] | None:
+    """What an earlier agent left running there; what it left of an ended one is removed."""
+    record = folder.load()
+    process = server_process.adopt(record.process, folder) if record else None
+    if record and process:
+        return record, process
+    folder.remove()
+    return None
 
 
 def _parse_specs(desired: agent_pb2.DesiredState) -> list[ReplicaSpec]:

@@ -13,6 +13,8 @@ from nodeagent.replica_spec import ReplicaSpec
 @dataclass(frozen=True)
 class BuiltinRuntime:
     max_message_bytes: int
+    max_typed_bytes: int
+    max_string_elements: int
     max_batch_size: int
     max_concurrent_requests: int
     drain_timeout_s: float
@@ -34,6 +36,8 @@ class BuiltinRuntime:
             "port": 0,
             "threads": spec.threads,
             "max-message-bytes": self.max_message_bytes,
+            "max-typed-bytes": self.max_typed_bytes,
+            "max-string-elements": self.max_string_elements,
             "max-batch-size": self.max_batch_size,
             "max-concurrent-requests": self.max_concurrent_requests,
             "drain-timeout-s": self.drain_timeout_s,

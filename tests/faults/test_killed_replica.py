@@ -39,3 +39,26 @@ async def test_kill_of_one_of_two_replicas(yard: Yard, tmp_path: Path, no_retrie
     back = next(r for r in yard.replicas(model) if r.replica_id == victim.replica_id)
     assert back.restarts == 1
     assert replica_pid(yard, back) != pid
+
+
+async def test_one_of_two_hangs(yard: Yard, tmp_path: Path) -> None:
+    yard.register("hangs", write_scale_model(tmp_path / "scale.onnx", 2.0))
+    yard.set_alias("hangs", "production", 1)
+    yard.deploy("hangs", replicas=2)
+    await asyncio.to_thread(yard.wait_serving, "hangs", version=1, replicas=2)
+    victim = yard.replicas("hangs")[0]
+    process = psutil.Process(replica_pid(yard, victim))
+
+    async with Load(yard.address, "hangs", workers=WORKERS).running() as load:
+        await load.reach(500)
+        process.suspend()
+        await asyncio.to_thread(wait_for, lambda: yard.status("hangs").ready_replicas == 1, "its way out of the routes")
+        assert process.is_running()
+        await asyncio.to_thread(wait_for, lambda: not process.is_running(), "its end")
+        await asyncio.to_thread(yard.wait_serving, "hangs", version=1, replicas=2)
+        await load.reach(load.result.total + 1000)
+
+    print(f"requests {load.result.total}, errors {dict(load.result.errors)}")
+    assert not load.result.errors
+    back = next(r for r in yard.replicas("hangs") if r.replica_id == victim.replica_id)
+    assert back.restarts == 1

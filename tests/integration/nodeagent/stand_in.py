@@ -15,6 +15,7 @@ from tests.harness.programs import wait_for
 READY = resources_pb2.REPLICA_STATE_READY
 BACKOFF = resources_pb2.REPLICA_STATE_BACKOFF
 DRAINING = resources_pb2.REPLICA_STATE_DRAINING
+UNHEALTHY = resources_pb2.REPLICA_STATE_UNHEALTHY
 
 _CHUNK_BYTES = 32
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import shutil
 from collections import Counter, namedtuple
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -164,7 +165,7 @@ async def test_what_is_in_use_stays(folder: Path, source: Source) -> None:
     cache = ArtifactCache(folder, source, limit_bytes=150)
     a, b, c = (source.add(letter * 100) for letter in (b"a", b"b", b"c"))
     for sha256 in (a, b, c):
-        await cache.fetch(sha256, 100, in_use={a, b})
+        await cache.fetch(sha256, 100, in_use=lambda: {a, b})
     assert names_in(folder) == {a, b, c}
     cache.evict(in_use={b})
     assert names_in(folder) == {b}
@@ -179,7 +180,7 @@ async def test_a_full_disk_makes_room_and_then_says_so(
     await cache.fetch(unused, 100)
     monkeypatch.setattr("nodeagent.cache.shutil.disk_usage", lambda _: DiskUsage(1000, 950, 50))
     with pytest.raises(ResourceExhaustedError, match=r"100 bytes: the disk of .* has 50 bytes left"):
-        await cache.fetch(wanted, 100, in_use={used, wanted})
+        await cache.fetch(wanted, 100, in_use=lambda: {used, wanted})
     assert names_in(folder) - {f"{wanted}.partial"} == {used}
     assert Counter(sha256 for sha256, _ in source.reads)[wanted] == 0
 
@@ -194,3 +195,56 @@ async def test_a_disk_that_fills_up_on_the_way_is_told_too(
     with pytest.raises(ResourceExhaustedError, match="place the replica on another node"):
         await cache.fetch(source.add(b"x" * 100), 100)
     assert not names_in(folder)
+
+
+async def test_what_becomes_wanted_during_a_download_stays(folder: Path, source: Source) -> None:
+    cache = ArtifactCache(folder, source, limit_bytes=100)
+    early, late = source.add(b"e" * 100), source.add(b"l" * 100)
+    await cache.fetch(early, 100)
+    in_use = {late}
+    source.may_go_on.clear()
+    download = asyncio.create_task(cache.fetch(late, 100, in_use=lambda: in_use))
+    while len(source.reads) < 2:
+        await asyncio.sleep(0)
+    in_use.add(early)
+    source.may_go_on.set()
+    await download
+    assert names_in(folder) == {early, late}
+
+
+async def test_a_folder_that_was_removed_is_made_again(cache: ArtifactCache, source: Source, folder: Path) -> None:
+    sha256 = source.add(b"x" * 100)
+    await cache.fetch(sha256, 100)
+    shutil.rmtree(folder)
+    assert (await cache.fetch(sha256, 100)).read_bytes() == b"x" * 100
+
+
+async def test_a_cache_that_cannot_be_tidied_up_is_told_and_fetches_on(
+    cache: ArtifactCache, source: Source, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(folder)
+    cache.evict(in_use=())
+    assert "cannot be tidied up" in caplog.text
+    await cache.fetch(source.add(b"x" * 100), 100)
+
+
+async def test_a_download_that_was_given_up_leaves_nothing_for_good(
+    cache: ArtifactCache, source: Source, folder: Path
+) -> None:
+    given_up, wanted, running = (source.add(letter * 100) for letter in (b"g", b"w", b"r"))
+    source.cut_after = [3, 0, 3, 0]
+    for sha256 in (given_up, wanted):
+        with pytest.raises(UnavailableError):
+            await cache.fetch(sha256, 100)
+    source.may_go_on.clear()
+    download = asyncio.create_task(cache.fetch(running, 100))
+    while len(source.reads) < 5:
+        await asyncio.sleep(0)
+    cache.evict(in_use={wanted})
+    assert names_in(folder) == {f"{wanted}.partial", f"{running}.partial"}
+    source.may_go_on.set()
+    assert (await download).read_bytes() == b"r" * 100
+
+
+def test_other_users_cannot_read_models(cache: ArtifactCache, folder: Path) -> None:
+    assert folder.stat().st_mode & 0o777 == 0o700

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from nodeagent.canary import make_canary
@@ -9,9 +11,15 @@ def make_spec(*inputs: TensorSpec) -> ReplicaSpec:
     return ReplicaSpec("r1", "resnet", 3, "MODEL_FORMAT_ONNX", "ab" * 32, 10, inputs, (), 1, 0)
 
 
+def canary_of(*inputs: TensorSpec) -> Any:
+    canary = make_canary(make_spec(*inputs), "token")
+    assert canary is not None
+    return canary
+
+
 def test_a_canary_names_its_model_and_fills_every_input() -> None:
-    canary = make_canary(make_spec(TensorSpec("x", "FP32", (-1, 3)), TensorSpec("mask", "BOOL", (2, -1))))
-    assert (canary.model_name, canary.model_version) == ("resnet", "3")
+    canary = canary_of(TensorSpec("x", "FP32", (-1, 3)), TensorSpec("mask", "BOOL", (2, -1)))
+    assert (canary.model_name, canary.model_version, canary.id) == ("resnet", "3", "token")
     assert [(i.name, i.datatype, list(i.shape)) for i in canary.inputs] == [
         ("x", "FP32", [1, 3]),
         ("mask", "BOOL", [2, 1]),
@@ -27,13 +35,18 @@ def test_a_canary_names_its_model_and_fills_every_input() -> None:
     ],
 )
 def test_each_datatype_has_its_size(datatype: str, size_bytes: int) -> None:
-    canary = make_canary(make_spec(TensorSpec("x", datatype, (2, 3))))
+    canary = canary_of(TensorSpec("x", datatype, (2, 3)))
     assert len(canary.raw_input_contents[0]) == 6 * size_bytes
 
 
 def test_a_scalar_and_an_empty_tensor_are_possible() -> None:
-    canary = make_canary(make_spec(TensorSpec("s", "FP32", ()), TensorSpec("e", "FP32", (0, 4))))
+    canary = canary_of(TensorSpec("s", "FP32", ()), TensorSpec("e", "FP32", (0, 4)))
     assert [len(raw) for raw in canary.raw_input_contents] == [4, 0]
+
+
+def test_a_large_one_is_not_made() -> None:
+    assert make_canary(make_spec(TensorSpec("x", "UINT8", (64, 1 << 20))), "token")
+    assert make_canary(make_spec(TensorSpec("x", "FP64", (9, 1 << 20))), "token") is None
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,7 @@
+import errno
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +22,7 @@ SPEC = ReplicaSpec(
     threads=2,
     memory_bytes=100,
 )
-RECORD = RunRecord(SPEC, ProcessIdentity(123, 456.789), "127.0.0.1", 4000, 2, 0.004)
+RECORD = RunRecord(SPEC, ProcessIdentity(123, 456.789), "127.0.0.1", 4000, 2, 0.004, "token")
 
 
 @pytest.fixture
@@ -32,6 +36,7 @@ def test_a_record_is_read_back_as_it_was(folder: ReplicaFolder) -> None:
     assert folder.load() is None
     folder.store(RECORD)
     assert folder.load() == RECORD
+    assert folder.path.stat().st_mode & 0o77 == 0  # it has a secret
     folder.forget()
     assert folder.load() is None
 
@@ -74,3 +79,34 @@ def test_each_launch_begins_a_new_log_and_keeps_the_one_before(folder: ReplicaFo
     folder.prepare()
     assert (folder.read_port(), folder.load(), folder.last_log_line()) == (0, None, "")
     assert (folder.path / "log.1").read_text() == "crashed"
+
+
+def test_a_full_disk_does_not_let_a_log_grow(folder: ReplicaFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", no_space)
+    folder.log.write_bytes(b"a" * 200)
+    with pytest.raises(OSError, match="No space"):
+        folder.trim_log(100)
+    assert folder.log.stat().st_size == 0
+
+
+def test_a_record_of_another_replica_is_none(folder: ReplicaFolder) -> None:
+    folder.store(replace(RECORD, spec=replace(SPEC, replica_id="r2")))
+    assert folder.load() is None
+
+
+def test_a_record_that_cannot_be_removed_holds_nothing_up(
+    folder: ReplicaFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    folder.store(RECORD)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    folder.forget()
+
+
+def test_other_users_cannot_read_logs(folder: ReplicaFolder) -> None:
+    assert folder.path.stat().st_mode & 0o777 == 0o700

@@ -28,14 +28,8 @@ from nodeagent.replica_events import (
     Unwanted,
     Wanted,
 )
-from nodeagent.replica_machine import (
-    IllegalTransitionError,
-    Limits,
-    Replica,
-    State,
-    compute_backoff_s,
-    handle,
-)
+from nodeagent.replica_machine import IllegalTransitionError, compute_backoff_s, handle
+from nodeagent.replica_state import Limits, Replica, State
 
 LIMITS = Limits(
     start_timeout_s=60.0,

@@ -23,18 +23,15 @@ from nodeagent.replica_events import (
     Launched,
     LaunchFailed,
     Listening,
+    NoPulse,
     ProbeFailed,
     ProbeOk,
+    Pulse,
     Unwanted,
     Wanted,
 )
-from nodeagent.replica_machine import (
-    Limits,
-    Replica,
-    State,
-    compute_backoff_s,
-    handle,
-)
+from nodeagent.replica_machine import compute_backoff_s, handle
+from nodeagent.replica_state import Limits, Replica, State
 
 LIMITS = Limits(start_timeout_s=20.0, drain_timeout_s=10.0)
 
@@ -105,6 +102,19 @@ class World(RuleBasedStateMachine):
     def probe_ends(self, well: bool, took_s: float) -> None:
         launch = self.probes.pop(0)
         self.tell(ProbeOk(launch, took_s) if well else ProbeFailed(launch, "no answer"))
+
+    @precondition(lambda self: self.processes and self.replica.port)
+    @rule(
+        looks=st.integers(1, 12), states=st.sampled_from(["S", "SR", "TT", "SD"]), cpu_share=st.sampled_from([0.0, 1.0])
+    )
+    def is_silent(self, looks: int, states: str, cpu_share: float) -> None:
+        for _ in range(looks):
+            self.tell(NoPulse(next(iter(self.processes)), states, cpu_share))
+
+    @precondition(lambda self: self.processes and self.replica.port)
+    @rule()
+    def answers(self) -> None:
+        self.tell(Pulse(next(iter(self.processes))))
 
     @precondition(lambda self: self.processes)
     @rule()

@@ -11,7 +11,12 @@ from nodeagent.runtimes.builtin import BuiltinRuntime
 
 SPEC = ReplicaSpec("r1", "resnet", 3, "MODEL_FORMAT_ONNX", "ab" * 32, 10, (), (0, 1), 2, 0)
 BUILTIN = BuiltinRuntime(
-    max_message_bytes=1 << 20, max_batch_size=1 << 10, max_concurrent_requests=64, drain_timeout_s=30.0
+    max_message_bytes=1 << 20,
+    max_typed_bytes=1 << 19,
+    max_string_elements=1 << 18,
+    max_batch_size=1 << 10,
+    max_concurrent_requests=64,
+    drain_timeout_s=30.0,
 )
 
 
@@ -24,13 +29,13 @@ class Refusing(BuiltinRuntime):
 
 
 def test_the_first_that_can_is_chosen() -> None:
-    assert choose_runtime([Refusing(1, 1, 1, 1.0), BUILTIN], SPEC) is BUILTIN
+    assert choose_runtime([Refusing(1, 1, 1, 1, 1, 1.0), BUILTIN], SPEC) is BUILTIN
 
 
 def test_where_none_can_each_says_why() -> None:
     plan = replace(SPEC, format="MODEL_FORMAT_TENSORRT_PLAN")
     with pytest.raises(FailedPreconditionError) as raised:
-        choose_runtime([Refusing(1, 1, 1, 1.0), BUILTIN], plan)
+        choose_runtime([Refusing(1, 1, 1, 1, 1, 1.0), BUILTIN], plan)
     assert raised.value.message == (
         "nothing on this node can serve resnet@3: other: it needs a GPU; "
         "built-in: it serves ONNX files, not TENSORRT_PLAN"
@@ -49,3 +54,4 @@ def test_threads_are_set_by_flag_and_by_environment_together() -> None:
     assert flags["--threads"] == BUILTIN.environment(SPEC)["OMP_NUM_THREADS"] == "2"
     assert (flags["--model"], flags["--version"], flags["--file"]) == ("resnet", "3", "/cache/file")
     assert (flags["--host"], flags["--port"], flags["--ready-fd"]) == ("127.0.0.1", "0", "7")
+    assert (flags["--max-typed-bytes"], flags["--max-string-elements"]) == (str(1 << 19), str(1 << 18))

@@ -1,0 +1,98 @@
+"""No process is lost, none is taken for another, whatever goes wrong around its start."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from modelyard.processes import ProcessIdentity
+from nodeagent.replica_folder import ReplicaFolder
+from nodeagent.server_process import LaunchPlan, adopt, find_marked, launch
+from tests.harness.programs import wait_for
+from tests.integration.nodeagent.conftest import StartAgent
+
+# An agent that is killed after it has started a server, and before it could write down which.
+KILLED_AGENT = """
+import os, signal, sys
+from pathlib import Path
+from nodeagent.replica_folder import ReplicaFolder
+from nodeagent.server_process import LaunchPlan, launch
+launch(LaunchPlan(ReplicaFolder(Path(sys.argv[1])), lambda _: ["sleep", "600"], {}, ()))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[ReplicaFolder]:
+    replicas = tmp_path / "data" / "replicas"
+    yield ReplicaFolder(replicas / "r1")
+    for identity in find_marked(str(replicas)):
+        identity.send_signal(signal.SIGKILL)
+
+
+def plan(folder: ReplicaFolder) -> LaunchPlan:
+    return LaunchPlan(folder, lambda _: ["sleep", "600"], {}, ())
+
+
+def fail_to_hold(_pid: int) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def fail_to_identify(pid: int) -> ProcessIdentity:
+    raise psutil.NoSuchProcess(pid)
+
+
+@pytest.mark.parametrize(
+    ("place", "failure"),
+    [("os.pidfd_open", fail_to_hold), ("nodeagent.server_process.ProcessIdentity.of", fail_to_identify)],
+)
+def test_a_process_that_cannot_be_watched_is_not_left_running(
+    folder: ReplicaFolder, monkeypatch: pytest.MonkeyPatch, place: str, failure: object
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(place, failure)
+        with pytest.raises(OSError, match="its process cannot be watched"):
+            launch(plan(folder))
+    assert not find_marked(str(folder.path.parent))
+
+
+def test_a_process_is_adopted_by_its_own_folder_only(folder: ReplicaFolder) -> None:
+    launched = launch(plan(folder))
+    adopted = adopt(launched.identity, folder)
+    assert adopted
+    assert adopt(launched.identity, ReplicaFolder(folder.path.with_name("r2"))) is None
+    assert adopt(ProcessIdentity(launched.identity.pid, 1.0), folder) is None
+    adopted.send_signal(signal.SIGKILL)
+    assert wait_for(lambda: adopt(launched.identity, folder) is None, "its end")
+    adopted.close()
+    launched.close()
+
+
+def test_a_number_that_a_thread_has_by_now_is_no_process(folder: ReplicaFolder) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    assert thread.native_id
+    assert adopt(ProcessIdentity.of(thread.native_id), folder) is None
+    done.set()
+    thread.join()
+
+
+def test_what_an_agent_started_and_had_no_time_to_write_down_is_ended(
+    start_agent: StartAgent, folder: ReplicaFolder
+) -> None:
+    folder.path.parent.mkdir(parents=True)
+    killed = subprocess.run([sys.executable, "-c", KILLED_AGENT, str(folder.path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (stray,) = find_marked(str(folder.path.parent))
+    assert stray.is_alive()
+    start_agent()
+    assert not stray.is_alive()
+    assert not list(folder.path.parent.iterdir())
