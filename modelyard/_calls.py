@@ -11,14 +11,17 @@ that the request or the model is wrong.
 from __future__ import annotations
 
 import time
+from numbers import Integral, Real
 from typing import Any
 
 import grpc
 
-from modelyard.errors import UnavailableError, YardError, from_status
+from modelyard.errors import InvalidArgumentError, UnavailableError, YardError, from_status
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_RETRIES = 2
+# A year: gRPC takes what its clock cannot hold for a deadline that has passed.
+_LONGEST_TIMEOUT_S = 365 * 86400.0
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 1.0
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
@@ -49,7 +52,25 @@ class UnreachableError(UnavailableError):
 
 def time_left_s(deadline: float) -> float:
     """Seconds until `deadline` (of time.monotonic), never none at all: grpc.aio takes 0 for "no deadline"."""
-    return max(deadline - time.monotonic(), 0.001)
+    return min(max(deadline - time.monotonic(), 0.001), _LONGEST_TIMEOUT_S)
+
+
+def check_timeout_s(timeout_s: float) -> float:
+    """The time itself. Raises InvalidArgumentError for less than none, TypeError for what is no number."""
+    if not isinstance(timeout_s, Real) or isinstance(timeout_s, bool):
+        raise TypeError(f"timeout_s must be a number of seconds, not {timeout_s!r}")
+    if not timeout_s >= 0:  # not a number (NaN), too
+        raise InvalidArgumentError(f"timeout_s={timeout_s} is no time to wait: give seconds, from 0 up")
+    return timeout_s
+
+
+def check_retries(retries: int) -> int:
+    """The number itself. Raises InvalidArgumentError for less than none, TypeError for what is no whole number."""
+    if not isinstance(retries, Integral) or isinstance(retries, bool):
+        raise TypeError(f"retries must be a whole number, not {retries!r}")
+    if retries < 0:
+        raise InvalidArgumentError(f"retries={retries}: give how often a call may be sent again, from 0 up")
+    return retries
 
 
 def compute_retry_delay_s(attempt: int, chance: float) -> float:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import grpc
-from tritonclient.grpc import service_pb2
 
-from modelyard import _calls, _inference
-from modelyard._calls import UnreachableError
-from modelyard._inference import Target, resolve_target
-from modelyard.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from modelyard import _calls
+from modelyard._core import Attempt, Call, ClientCore, T
+from modelyard._inference import merge_inputs
+from modelyard._target import resolve_optional_target, resolve_target
 from modelyard.model_metadata import ModelMetadata, ModelState
 from modelyard.tensors import Array
 
@@ -33,12 +31,7 @@ class Client:
         timeout_s: float = _calls.DEFAULT_TIMEOUT_S,
         retries: int = _calls.DEFAULT_RETRIES,
     ) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
-        self._retries = retries
-        self._datatypes: dict[str, dict[str, str]] = {}
-        self._channel = grpc.insecure_channel(address, _calls.CHANNEL_OPTIONS)
-        self._methods = _inference.make_methods(self._channel)
+        self._core = ClientCore(grpc.insecure_channel, address, timeout_s, retries)
 
     def infer(
         self,
@@ -69,16 +62,7 @@ class Client:
         Raises the errors of `modelyard.errors`.
         """
         target = resolve_target(model, alias=alias, version=version, model_id=model_id)
-        merged = _inference.merge_inputs(inputs, tensors)
-        deadline = self._deadline(timeout_s)
-        datatypes = self._input_datatypes(target, deadline) if _inference.needs_metadata(merged) else {}
-        try:
-            request = _inference.serialize_request(target, _inference.as_arrays(merged, datatypes), outputs)
-            response = self._call("ModelInfer", request, deadline, target=target, retries=retries)
-        except InvalidArgumentError:
-            self._datatypes.pop(target.key, None)  # the name may point to a version with other types by now
-            raise
-        return _inference.parse_response(response)
+        return self._run(self._core.infer(target, merge_inputs(inputs, tensors), outputs, timeout_s, retries))
 
     def metadata(
         self,
@@ -92,7 +76,7 @@ class Client:
     ) -> ModelMetadata:
         """Names, types and shapes of a model's inputs and outputs."""
         target = resolve_target(model, alias=alias, version=version, model_id=model_id)
-        return self._metadata(target, self._deadline(timeout_s))
+        return self._run(self._core.metadata(target, timeout_s))
 
     def is_ready(
         self,
@@ -108,26 +92,17 @@ class Client:
 
         False for a model that the yard does not know, too. Raises UnavailableError where no yard answers.
         """
-        deadline = self._deadline(timeout_s)
-        try:
-            if model is None and model_id is None:
-                return bool(self._call("ServerReady", service_pb2.ServerReadyRequest(), deadline, retries=0).ready)
-            target = resolve_target(model, alias=alias, version=version, model_id=model_id)
-            request = service_pb2.ModelReadyRequest(name=target.model, version=target.version)
-            return bool(self._call("ModelReady", request, deadline, target=target, retries=0).ready)
-        except UnreachableError:
-            raise
-        except (NotFoundError, UnavailableError):
-            return False
+        target = resolve_optional_target(model, alias=alias, version=version, model_id=model_id)
+        return self._run(self._core.is_ready(target, timeout_s))
 
     def models(self, *, timeout_s: float | None = None) -> list[ModelState]:
         """What the yard serves, or is about to."""
-        response = self._call("RepositoryIndex", service_pb2.RepositoryIndexRequest(), self._deadline(timeout_s))
-        return [ModelState.from_proto(entry) for entry in response.models]
+        return self._run(self._core.models(timeout_s))
 
     def close(self) -> None:
         """Ends the connection, and with it the calls that are under way."""
-        self._channel.close()
+        self._core.is_closed = True
+        self._core.channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,33 +110,22 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _deadline(self, timeout_s: float | None) -> float:
-        return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+    def _run(self, call: Call[T]) -> T:
+        try:
+            attempt = next(call)
+            while True:
+                try:
+                    reply = self._send(attempt)
+                except Exception as error:
+                    attempt = call.throw(error)
+                else:
+                    attempt = call.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
-    def _metadata(self, target: Target, deadline: float) -> ModelMetadata:
-        request = service_pb2.ModelMetadataRequest(name=target.model, version=target.version)
-        return ModelMetadata.from_proto(self._call("ModelMetadata", request, deadline, target=target))
-
-    def _input_datatypes(self, target: Target, deadline: float) -> dict[str, str]:
-        if target.key not in self._datatypes:
-            self._datatypes[target.key] = self._metadata(target, deadline).input_datatypes
-        return self._datatypes[target.key]
-
-    def _call(
-        self, name: str, request: Any, deadline: float, *, target: Target | None = None, retries: int | None = None
-    ) -> Any:
-        method = self._methods[name]
-        headers = _inference.make_headers(target)
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return method(request, timeout=_calls.time_left_s(deadline), metadata=headers)
-            except grpc.RpcError as error:
-                most = self._retries if retries is None else retries
-                delay_s = _calls.choose_retry_delay_s(
-                    error, attempt, most, _calls.time_left_s(deadline), random.random()
-                )
-                if delay_s is None:
-                    raise _calls.to_yard_error(error, self._address) from error
-            time.sleep(delay_s)
+    def _send(self, attempt: Attempt) -> Any:
+        if attempt.delay_s:
+            time.sleep(attempt.delay_s)
+        timeout_s = _calls.time_left_s(attempt.deadline)
+        return attempt.method(attempt.request, timeout=timeout_s, metadata=attempt.headers)

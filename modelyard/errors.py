@@ -1,7 +1,7 @@
 """What can go wrong in a yard, and the one catalogue that maps it to gRPC statuses.
 
-Domain code raises these; `modelyard.grpc_server` turns them into a status, `modelyard.client` back into the same class.
-The message is a sentence for the person who has to act on it, so it never holds a stack or another's secret.
+Domain code raises these; `modelyard.grpc_interceptor` turns them into a status, `modelyard.client` back into the same
+class. The message is a sentence for the person who has to act on it, so it never holds a stack or another's secret.
 """
 
 import grpc

@@ -8,7 +8,8 @@ import typer
 
 from modelyard.cli import options, output
 from modelyard.cli.controller import Controller
-from modelyard.resource_names import alias_name, check_alias_name, check_model_name, model_name
+from modelyard.cli.waiting import describe, find_deployment, wait_ready
+from modelyard.resource_names import alias_name, check_alias_name, check_model_name, deployment_name, model_name
 
 alias_app = typer.Typer(
     no_args_is_help=True,
@@ -24,10 +25,15 @@ def set_alias(
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="production, staging, or a name of your own.")],
     version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number.")],
     reason: Annotated[str, typer.Option(help="Kept in the alias's history.")] = "",
+    wait: options.Wait = True,
+    timeout: options.WaitTimeout = 300.0,
     controller: options.Controller = options.CONTROLLER,
     as_json: options.Json = False,
 ) -> None:
-    """Point an alias to a version, creating it if need be."""
+    """Point an alias to a version, creating it if need be.
+
+    Where the alias is deployed, its replicas of the version before serve on until as many of the new one are ready.
+    """
     from modelyard.v1 import registry_pb2
 
     request = registry_pb2.SetAliasRequest(
@@ -38,10 +44,14 @@ def set_alias(
     )
     with Controller(controller) as yard:
         moved = yard.registry.SetAlias(request).alias
+        if not as_json:
+            typer.echo(f"{moved.model}@{moved.alias} -> {moved.model}@{moved.version}")
+        if wait and find_deployment(yard, resource := deployment_name(name, alias)):
+            deployment = wait_ready(yard, resource, timeout)
+            if not as_json:
+                typer.echo(describe(deployment))
     if as_json:
         output.print_json(output.to_plain(moved))
-    else:
-        typer.echo(f"{moved.model}@{moved.alias} -> {moved.model}@{moved.version}")
 
 
 @alias_app.command("list", epilog="Example: modelyard alias list resnet")

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from modelyard.cli import options, output
-from modelyard.cli.controller import Controller
+from modelyard.cli.controller import Controller, check_model_exists
 from modelyard.resource_names import check_model_name, model_name
+from modelyard.sizes import format_size
 
 
 def replicas(
@@ -23,6 +24,8 @@ def replicas(
     request = deployments_pb2.ListReplicasRequest(parent=model_name(check_model_name(name)) if name else "")
     with Controller(controller) as yard:
         found = yard.cluster.ListReplicas(request).replicas
+        if name and not found:
+            check_model_exists(yard, name)
     if as_json:
         output.print_json([output.to_plain(replica) for replica in found])
     else:
@@ -78,7 +81,7 @@ def _print_nodes(found: Sequence[Any], title: str = "") -> None:
             node.address,
             "yes" if node.connected else "no",
             f"{node.free_core_slots} of {len(node.resources.cores) * node.resources.replicas_per_core}",
-            f"{output.format_size(node.free_memory_bytes)} of {output.format_size(node.resources.memory_bytes)}",
+            f"{format_size(node.free_memory_bytes)} of {format_size(node.resources.memory_bytes)}",
             node.replicas,
             node.resources.hardware_class,
         )
@@ -115,7 +118,7 @@ def _print_replicas(found: Sequence[Any], title: str = "") -> None:
             _state(replica) + (" (retiring)" if replica.retiring else ""),
             replica.address,
             ",".join(map(str, replica.allocation.cores)),
-            output.format_size(replica.allocation.memory_bytes),
+            format_size(replica.allocation.memory_bytes),
             replica.restarts,
             replica.message,
         )

@@ -21,9 +21,10 @@ class Controller:
         import grpc
 
         from modelyard._calls import CHANNEL_OPTIONS
+        from modelyard.addresses import check_address
         from modelyard.v1 import deployments_pb2_grpc, registry_pb2_grpc
 
-        self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(check_address(address), CHANNEL_OPTIONS)
         self.registry = _Service(registry_pb2_grpc.RegistryServiceStub(self._channel), address)
         self.deployments = _Service(deployments_pb2_grpc.DeploymentServiceStub(self._channel), address)
         self.cluster = _Service(deployments_pb2_grpc.ClusterServiceStub(self._channel), address)
@@ -64,6 +65,14 @@ def _to_yard_error(error: grpc.RpcError, address: str) -> Exception:
             "or say where one runs with --controller HOST:PORT or MODELYARD_CONTROLLER"
         )
     return known
+
+
+def check_model_exists(yard: Controller, model: str) -> None:
+    """Raises NotFoundError that names the models which are near: a list of what belongs to no model is merely empty."""
+    from modelyard.resource_names import model_name
+    from modelyard.v1 import registry_pb2
+
+    yard.registry.GetModel(registry_pb2.GetModelRequest(name=model_name(model)))
 
 
 def list_all(call: Callable[[str], tuple[list[Any], str]]) -> Iterator[Any]:

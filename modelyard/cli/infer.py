@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import options, output, parsing
+from modelyard.errors import FailedPreconditionError
 from modelyard.resource_names import check_model_name
 
 if TYPE_CHECKING:
@@ -79,12 +80,28 @@ def _load(name: str, text: str) -> Any:
 
 
 def _save(answer: Mapping[str, Array], folder: Path) -> None:
+    """Raises FailedPreconditionError where the folder cannot be written."""
     import numpy as np
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, array in answer.items():
-        path = folder / f"{name.replace('/', '_')}.npy"
-        np.save(path, array.astype(np.bytes_) if array.dtype.kind == "O" else array)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, array in answer.items():
+            np.save(folder / f"{name.replace('/', '_')}.npy", _as_saved(array))
+    except OSError as error:
+        raise FailedPreconditionError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _as_saved(array: Array) -> Array:
+    """BYTES as strings of one size, which any program can load.
+
+    There numpy takes NULs at the end for padding. Where an element ends with one, all stay objects: they are loaded
+    with `allow_pickle=True`.
+    """
+    import numpy as np
+
+    if array.dtype.kind != "O" or any(value.endswith(b"\0") for value in array.flat):
+        return array
+    return array.astype(np.bytes_)
 
 
 def _describe(name: str, array: Array) -> str:

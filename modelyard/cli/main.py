@@ -1,13 +1,25 @@
 """The command line: `modelyard COMMAND`."""
 
+import os
 import sys
 
 
 def main() -> None:
+    _open_closed_streams()
     try:
         from modelyard.cli.app import make_app
+
+        make_app()()
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
         sys.exit("modelyard: the command line is not installed here: install this project with its extra `cli`")
-    make_app()()
+    except KeyboardInterrupt:  # before there is a command to interrupt
+        sys.exit(130)
+
+
+def _open_closed_streams() -> None:
+    """Python has None for what the caller closed (`>&-`), and the next file that is opened would take its number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))

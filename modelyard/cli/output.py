@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
 
 def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
@@ -50,15 +48,6 @@ def enum_name(enum: Any, number: int) -> str:
     return name.removeprefix(zero.removesuffix("UNSPECIFIED"))
 
 
-def format_size(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in _UNITS[:-1]:
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} {_UNITS[-1]}"
-
-
 def format_time(timestamp: Any) -> str:
     """A protobuf Timestamp in the local time zone; "-" where it is not set."""
     if not timestamp.seconds:
@@ -69,28 +58,39 @@ def format_time(timestamp: Any) -> str:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", empty: str = "") -> None:
     """`empty`: what to say where there are no rows."""
     cells = [[str(value) if value not in ("", None) else "-" for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    if not rows:
+        sys.stdout.write(" ".join([f"{title}:" if title else "", empty]).strip() + "\n")
+    elif _leaves_room(widths):
+        _print_rich(columns, cells, title)
+    else:
+        _print_plain(columns, cells, title, widths)
+
+
+def _leaves_room(widths: Sequence[int]) -> bool:
+    """Whether this is a terminal in which the last column, the longest, can be folded and no other need be."""
     if not sys.stdout.isatty():
-        _print_plain(columns, cells, title, empty)
-        return
+        return False
+    from rich.console import Console
+
+    return sum(widths[:-1]) + 3 * len(widths) + min(widths[-1], 20) <= Console().width
+
+
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
 
-    # Folded where it is too long for the terminal, so that names can still be read and copied.
-    headers = [Column(column, overflow="fold") for column in columns]
+    headers = [*(Column(column, no_wrap=True) for column in columns[:-1]), Column(columns[-1], overflow="fold")]
     table = Table(*headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in cells:
+    for row in rows:
         table.add_row(*map(escape, row))
-    Console().print(table if rows else (f"{title}: {empty}" if title else empty))
+    Console().print(table)
 
 
-def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, empty: str) -> None:
+def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, widths: Sequence[int]) -> None:
     lines = [title] if title else []
-    if not rows:
-        sys.stdout.write(" ".join([f"{title}:" if title else "", empty]).strip() + "\n")
-        return
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in [columns, *rows]:
         lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     sys.stdout.write("\n".join(lines) + "\n" + ("\n" if title else ""))

@@ -2,10 +2,14 @@
 
 import importlib.util
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from modelyard.cli.errors import REFUSED
 
@@ -22,11 +26,28 @@ _HELP = {
 }
 
 
+class ProgramCommand(TyperCommand):
+    """Options and help are the program's own; completion asks it for them."""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        if not incomplete.startswith("-") or self.name is None:
+            return []  # the shell completes files
+        from typer.core import CompletionItem  # type: ignore[attr-defined]  # where it comes from depends on typer
+
+        shown = subprocess.run([*_command(self.name), "--help"], check=False, capture_output=True, text=True)
+        return [CompletionItem(option) for option in find_options(shown.stdout) if option.startswith(incomplete)]
+
+
+def find_options(help_text: str) -> list[str]:
+    """The long options that a help of argparse lists, one a paragraph."""
+    return re.findall(r"^  (?:-\w, )?(--[\w-]+)", help_text, re.MULTILINE)
+
+
 def add_programs(app: typer.Typer) -> None:
     settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
     for program in PROGRAMS:
-        example = f"Example: modelyard {program} --help"
-        app.command(program, help=_HELP[program], context_settings=settings, epilog=example)(_make_command(program))
+        declare = app.command(program, cls=ProgramCommand, help=_HELP[program], context_settings=settings)
+        declare(_make_command(program))
 
 
 def check_installed(program: str) -> None:
@@ -41,7 +62,10 @@ def check_installed(program: str) -> None:
 def _make_command(program: str) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
         check_installed(program)
-        arguments = [sys.executable, "-P", "-m", PROGRAMS[program][0], *context.args]
-        os.execv(sys.executable, arguments)
+        os.execv(sys.executable, [*_command(program), *context.args])
 
     return run
+
+
+def _command(program: str) -> list[str]:
+    return [sys.executable, "-P", "-m", PROGRAMS[program][0]]

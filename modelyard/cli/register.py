@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ import typer
 from modelyard.cli import options, output, parsing
 from modelyard.cli.controller import Controller
 from modelyard.cli.registry import list_versions
-from modelyard.errors import AlreadyExistsError, InvalidArgumentError
+from modelyard.errors import AlreadyExistsError, InvalidArgumentError, YardError
 from modelyard.resource_names import check_model_name, model_name
 
 _CHUNK_BYTES = 1 << 20
@@ -91,24 +91,36 @@ def _create_version(yard: Controller, header: Any, path: Path, exist_ok: bool) -
 
 @contextmanager
 def _upload(header: Any, path: Path) -> Iterator[Iterator[Any]]:
-    """The stream of a registration, with a progress bar where somebody looks."""
+    """The stream of a registration, with a progress bar where somebody looks.
+
+    Raises InvalidArgumentError where the file cannot be read.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-    from modelyard.v1 import registry_pb2
-
     console = Console(stderr=True)
     columns = ("{task.description}", BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    with (
-        path.open("rb") as file,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-    ):
+    broken: list[OSError] = []
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(path.name, total=header.size_bytes)
+        try:
+            yield _requests(header, path, lambda size_bytes: progress.advance(task, size_bytes), broken)
+        except YardError:
+            if broken:
+                raise InvalidArgumentError(f"{path} cannot be read to its end: {broken[0].strerror}") from broken[0]
+            raise
 
-        def requests() -> Iterator[Any]:
-            yield registry_pb2.CreateVersionRequest(header=header)
+
+def _requests(header: Any, path: Path, advance: Callable[[int], None], broken: list[OSError]) -> Iterator[Any]:
+    # gRPC reads them in a thread of its own, also for a moment after a refusal: nothing that they use is closed behind
+    # its back, and nothing is raised here, for gRPC would print it.
+    from modelyard.v1 import registry_pb2
+
+    yield registry_pb2.CreateVersionRequest(header=header)
+    try:
+        with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 yield registry_pb2.CreateVersionRequest(chunk=chunk)
-                progress.advance(task, len(chunk))
-
-        yield requests()
+                advance(len(chunk))
+    except OSError as error:
+        broken.append(error)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard.cli import options, output
-from modelyard.cli.controller import Controller, list_all
+from modelyard.cli.controller import Controller, check_model_exists, list_all
 from modelyard.resource_names import check_model_name, model_name
+from modelyard.sizes import format_size
 
 
 def models(controller: options.Controller = options.CONTROLLER, as_json: options.Json = False) -> None:
@@ -42,13 +43,15 @@ def versions(
     """List the versions of a model, newest first."""
     with Controller(controller) as yard:
         found = list(list_versions(yard, check_model_name(name)))
+        if not found:
+            check_model_exists(yard, name)
     if as_json:
         output.print_json([output.to_plain(version) for version in found])
         return
     rows = [
         (
             version.model_id,
-            output.format_size(version.size_bytes),
+            format_size(version.size_bytes),
             ", ".join(f"{key}={value:g}" for key, value in sorted(version.metrics.items())),
             version.user,
             output.format_time(version.create_time),

@@ -15,7 +15,6 @@ import typer
 from modelyard.cli import options, output
 from modelyard.cli.errors import INTERRUPTED
 from modelyard.cli.programs import PROGRAMS, check_installed
-from modelyard.errors import InvalidArgumentError
 from modelyard.program import Patience
 
 if TYPE_CHECKING:
@@ -64,16 +63,13 @@ def up(
 
 def _check(config: Path | None, *addresses: str) -> None:
     """What each program would refuse in turn, after those before it have started. Raises InvalidArgumentError."""
-    from modelyard.addresses import parse_address
+    from modelyard.addresses import check_address
     from modelyard.config import read_config
 
     if config:
         read_config(config)
     for address in filter(None, addresses):
-        try:
-            parse_address(address)
-        except ValueError as error:
-            raise InvalidArgumentError(str(error)) from None
+        check_address(address)
 
 
 async def _run(wanted: YardOptions, as_json: bool, parent_fd: int | None) -> int:

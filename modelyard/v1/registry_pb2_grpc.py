@@ -63,7 +63,8 @@ class RegistryServiceServicer(object):
 
     def CreateVersion(self, request_iterator, context):
         """Registers a model file: the first message carries `header`, each later one a `chunk` of the file.
-        All or nothing: a stream that is cut off leaves no trace.
+        All or nothing: a stream that is cut off, or sends no byte for a minute, leaves no trace.
+        What the header alone tells is refused before the first chunk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,9 +39,9 @@ class DemoYard:
         except BaseException:
             self.stop()
             raise
-        if not line:
+        self.facts = json.loads(line) if line else {}
+        if "router" not in self.facts:
             sys.exit(self._process.wait())
-        self.facts = json.loads(line)
         return self
 
     def __exit__(self, *exception: object) -> None:

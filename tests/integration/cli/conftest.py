@@ -46,7 +46,7 @@ class FakeController(
     def ListVersions(self, request: Any, context: grpc.ServicerContext) -> Any:
         """A version a page."""
         start = int(request.page_token or 0)
-        newest = self.versions[::-1]
+        newest = [version for version in self.versions[::-1] if f"models/{version.model}" == request.parent]
         token = str(start + 1) if start + 1 < len(newest) else ""
         return registry_pb2.ListVersionsResponse(versions=newest[start : start + 1], next_page_token=token)
 
@@ -55,6 +55,8 @@ class FakeController(
         return registry_pb2.ListModelsResponse(models=[model])
 
     def GetModel(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if request.name != "models/resnet":
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no model {request.name.removeprefix('models/')!r}")
         return registry_pb2.GetModelResponse(model=resources_pb2.Model(model="resnet", aliases=self.aliases))
 
     def SetAlias(self, request: Any, context: grpc.ServicerContext) -> Any:

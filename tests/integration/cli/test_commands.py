@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from modelyard.cli import deployments
+from modelyard.cli import waiting
 from modelyard.cli.app import make_app
 from modelyard.v1.resources_pb2 import DeploymentStatus, Replica
 
@@ -97,6 +97,51 @@ def test_an_alias_is_set_and_listed(run: Run) -> None:
     assert "staging=2" in run("models").stdout
 
 
+def test_moving_a_deployed_alias_waits_until_it_is_moved(run: Run, controller: Any) -> None:
+    run("deploy", "resnet", "--no-wait")
+    moving = DeploymentStatus(state=DeploymentStatus.PROGRESSING, message="version 2: 0 of 1 replica ready")
+    ready = DeploymentStatus(state=DeploymentStatus.READY, message="version 2 is served by 1 replica")
+    controller.statuses = [moving, moving, ready]
+    result = run("alias", "set", "resnet", "production", "2")
+    assert result.exit_code == 0 and "0 of 1 replica ready" in result.stderr
+    assert result.stdout.splitlines() == [
+        "resnet@production -> resnet@2",
+        "resnet@production: READY: version 2 is served by 1 replica",
+    ]
+    controller.statuses = [moving]
+    assert run("alias", "set", "resnet", "production", "2", "--no-wait").exit_code == 0
+    assert run("alias", "set", "resnet", "staging", "2").exit_code == 0  # nothing is deployed there
+    late = run("alias", "set", "resnet", "production", "2", "--timeout", "0", "--json")
+    assert late.exit_code == 4 and json.loads(late.stdout)["error"]["code"] == "DEADLINE_EXCEEDED"
+
+
+def test_a_model_without_replicas_is_told_from_no_model(run: Run, controller: Any) -> None:
+    assert run("replicas", "resnet").exit_code == 0
+    for command in ("replicas", "versions"):
+        result = run(command, "nope", "--json")
+        assert result.exit_code == 1 and "there is no model 'nope'" in result.stderr
+        assert json.loads(result.stdout) == {"error": {"code": "NOT_FOUND", "message": "there is no model 'nope'"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("alias remove resnet production", "FAILED_PRECONDITION"),
+        ("deploy ../etc", "INVALID_ARGUMENT"),
+        ("deploy resnet --replicas none", "INVALID_ARGUMENT"),
+        ("status --controller 127.0.0.1:1", "UNAVAILABLE"),
+        ("status --controller nonsense", "INVALID_ARGUMENT"),
+        ("nonsense", "INVALID_ARGUMENT"),
+    ],
+)
+def test_a_failure_is_one_json_object_where_json_is_asked_for(run: Run, arguments: str, code: str) -> None:
+    result = run(*arguments.split(), "--json")
+    error = json.loads(result.stdout)["error"]
+    assert result.exit_code != 0 and error["code"] == code
+    assert error["message"].split(":")[0].split()[-1] in result.stderr
+    assert run(*arguments.split()).stdout == ""
+
+
 @pytest.mark.parametrize(
     ("flags", "paths"),
     [
@@ -127,11 +172,12 @@ def test_deploying_waits_until_it_is_ready(run: Run, controller: Any) -> None:
 def test_deploying_ends_with_the_reason_where_it_cannot_be(
     run: Run, controller: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployments, "_SETTLE_S", 0.0)
+    monkeypatch.setattr(waiting, "_SETTLE_S", 0.3)  # long enough to be looked at twice
     degraded = DeploymentStatus(state=DeploymentStatus.DEGRADED, message="no node has 64 free cores")
     controller.statuses = [degraded]
     result = run("deploy", "resnet", "--threads", "64")
-    assert result.exit_code == 1 and "no node has 64 free cores" in result.stderr and result.stdout == ""
+    assert result.exit_code == 1 and result.stdout == ""
+    assert result.stderr.count("no node has 64 free cores") == 1
 
 
 def test_deploying_does_not_wait_for_ever(run: Run, controller: Any) -> None:

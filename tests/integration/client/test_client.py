@@ -158,3 +158,24 @@ async def test_one_client_serves_many_tasks(server: Any) -> None:
     async with modelyard.aio.Client(server.address) as yard:
         replies = await asyncio.gather(*[yard.infer("resnet", x=np.array([n], np.float32)) for n in range(200)])
     assert [int(reply["x"][0]) for reply in replies] == list(range(200))
+
+
+async def test_a_closed_client_says_so(client: Either) -> None:
+    await client.close()
+    with pytest.raises(errors.FailedPreconditionError, match="is closed"):
+        await client.infer("resnet", x=np.zeros(1, np.float32))
+
+
+async def test_closing_ends_the_calls_under_way(server: Any) -> None:
+    server.may_answer.clear()
+    x = np.zeros(1, np.float32)
+    threads, tasks = modelyard.Client(server.address), modelyard.aio.Client(server.address)
+    calls = [asyncio.create_task(asyncio.to_thread(threads.infer, "resnet", x=x))]
+    calls.append(asyncio.create_task(tasks.infer("resnet", x=x)))
+    while len(server.calls) < 2:
+        await asyncio.sleep(0.01)
+    threads.close()
+    await tasks.close()
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(outcome, errors.FailedPreconditionError)
+    server.may_answer.set()

@@ -112,7 +112,7 @@ def test_it_serves_leaves_nothing_and_serves_again(up: Up, data: Path, tmp_path:
 def test_a_second_one_on_the_same_data_is_refused(up: Up, data: Path) -> None:
     second = subprocess.run([*CLI, "up", "--data", str(data)], check=False, capture_output=True, text=True)
     assert second.returncode == 1
-    assert f"in use by another yard, process {up.process.pid} " in second.stderr
+    assert f"in use by another yard, process {up.process.pid} " in second.stderr and second.stdout == ""
 
 
 def test_a_port_that_is_taken_ends_it_with_the_reason(data: Path) -> None:

@@ -26,6 +26,12 @@ def running_children() -> list[int]:
     return [p.pid for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.fixture(autouse=True)
+def stand_ins_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs are started without the working folder in their path, so that no folder there can hide a package."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
+
+
 @pytest.fixture
 async def told() -> list[str]:
     return []

@@ -1,6 +1,7 @@
 """What commands print."""
 
 import json
+import sys
 
 import pytest
 
@@ -44,9 +45,14 @@ def test_an_empty_table_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "none: make one\nThings: none: make one\n"
 
 
-@pytest.mark.parametrize(
-    ("size_bytes", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB"), (5 << 50, "5120.0 TiB")],
-)
-def test_sizes_are_told_in_powers_of_1024(size_bytes: int, text: str) -> None:
-    assert output.format_size(size_bytes) == text
+@pytest.mark.parametrize(("columns", "folds"), [(40, False), (200, True)])
+def test_a_terminal_too_narrow_for_a_table_gets_whole_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int, folds: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    address = "127.0.0.1:46399" + "9" * 30
+    output.print_table(["ADDRESS", "MESSAGE"], [(address, "word " * 60)])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(address in line for line in lines)
+    assert any(len(line) > columns and "\x1b" not in line for line in lines) is not folds

@@ -7,7 +7,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from modelyard import _inference
-from modelyard._inference import Target, resolve_target
+from modelyard._target import Target, resolve_target
 from modelyard.errors import InternalError, InvalidArgumentError
 
 
@@ -47,10 +47,21 @@ def test_one_thing_is_named(named: tuple[tuple[str, ...], dict[str, Any]], targe
         (("../etc",), {}),
         (("resnet@",), {}),
         (("resnet\n",), {}),
+        (("resnet@\u0663",), {}),
+        (("resnet",), {"version": "9" * 5000 + "x"}),
     ],
 )
 def test_nothing_two_things_and_wrong_things_are_refused(positional: tuple[str, ...], keywords: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError):
+        resolve_target(*positional, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("positional", "keywords", "option"),
+    [((5,), {}, "model"), (("m",), {"alias": 3}, "alias"), ((), {"model_id": 3}, "model_id")],
+)
+def test_a_name_that_is_no_string_is_told(positional: tuple[Any, ...], keywords: dict[str, Any], option: str) -> None:
+    with pytest.raises(TypeError, match=f"{option} must be a string"):
         resolve_target(*positional, **keywords)
 
 
@@ -93,6 +104,8 @@ def test_inputs_are_given_once_and_at_all() -> None:
     for inputs, keywords in (({"a": 1}, {"a": 2}), (None, {}), ({}, {})):
         with pytest.raises(InvalidArgumentError):
             _inference.merge_inputs(inputs, keywords)
+    with pytest.raises(TypeError, match="inputs must be a dict"):
+        _inference.merge_inputs(np.zeros(1), {})  # type: ignore[arg-type]
 
 
 def test_a_reply_of_raw_bytes_becomes_views() -> None:
