@@ -1,5 +1,6 @@
 """`python -m controlplane`: the controller in the foreground."""
 
+import os
 import sys
 from functools import partial
 
@@ -12,6 +13,7 @@ from modelyard.program import run_program
 
 def main() -> None:
     settings = ControllerSettings.load(sys.argv[1:])
+    os.umask(0o077)  # models and the database are nobody else's to read
     try:
         with hold_data_folder(settings.data, "controller"):
             run_program(settings, partial(run_controller, settings))

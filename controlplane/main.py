@@ -58,6 +58,7 @@ def open_configured_registry(settings: ControllerSettings, clock: Clock) -> Regi
         database_url=settings.database_url,
         artifacts_url=settings.artifacts_url,
         max_model_bytes=settings.max_model_bytes,
+        stalled_upload_s=settings.stalled_upload_s,
         now=clock,
     )
 

@@ -4,12 +4,15 @@ from pathlib import Path
 
 from pydantic import Field
 
-from controlplane.registry.opening import MAX_MODEL_BYTES
+from controlplane.registry.opening import MAX_MODEL_BYTES, STALLED_UPLOAD_S
 from modelyard.config import Address, ProgramSettings, program_config
 
 
 class ControllerSettings(ProgramSettings):
-    """Keeps the models, places their replicas on nodes, and tells routers what is served where."""
+    """Keeps the models, places their replicas on nodes, and tells routers what is served where.
+
+    Example: modelyard controller --listen 10.0.0.1:8010 --data /srv/yard/controller
+    """
 
     program = "controller"
     model_config = program_config("controller")
@@ -19,6 +22,9 @@ class ControllerSettings(ProgramSettings):
     database_url: str = Field("", description="SQLAlchemy URL of the database; default: SQLite in --data")
     artifacts_url: str = Field("", description="where model files are kept, a folder or fsspec URL; default: in --data")
     max_model_bytes: int = Field(MAX_MODEL_BYTES, gt=0, description="the largest model file that can be registered")
+    stalled_upload_s: float = Field(
+        STALLED_UPLOAD_S, gt=0, description="a registration of whose file no byte comes for so long is ended"
+    )
     max_message_bytes: int = Field(64 << 20, gt=0, description="the largest gRPC message, either way")
     node_lost_after_s: float = Field(
         30.0, ge=0, description="after so long without a word from a node its replicas are placed elsewhere"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from controlplane.domain import Node
+from modelyard.sizes import format_size
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ def _cores(room: Room, demand: Demand) -> str:
 
 def _memory(room: Room, demand: Demand) -> str:
     total, free = room.node.memory_bytes, room.free_bytes
-    need = f"needs {format_bytes(demand.memory_bytes)} of memory"
+    need = f"needs {format_size(demand.memory_bytes)} of memory"
     if total < demand.memory_bytes:
-        return f"{need}, it offers {format_bytes(total)}; lower --memory or add a larger host"
+        return f"{need}, it offers {format_size(total)}; lower --memory or add a larger host"
     if free < demand.memory_bytes:
-        left = f"{format_bytes(free)} of {format_bytes(total)} is free"
+        left = f"{format_size(free)} of {format_size(total)} is free"
         return f"{need}, {left}; lower --memory, stop something or add a host"
     return ""
 
@@ -87,12 +88,3 @@ def explain_refusal(room: Room, demand: Demand) -> str:
 
 def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def format_bytes(size: int) -> str:
-    """In binary units, rounded: "1.5 GiB"."""
-    value, units = float(size), ["bytes", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value /= 1024
-        units.pop(0)
-    return f"{value:.4g} {units[0]}"

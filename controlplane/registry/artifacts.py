@@ -9,7 +9,6 @@ import asyncio
 import os
 import re
 import secrets
-import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import IO
@@ -17,13 +16,12 @@ from typing import IO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from controlplane.registry.disk_room import DiskRoom
 from controlplane.registry.storage_errors import storage_errors_explained
 from controlplane.registry.upload import Upload
-from modelyard.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
+from modelyard.errors import InvalidArgumentError, NotFoundError
 
 CHUNK_BYTES = 1 << 20
-# What an upload must leave free: the database is on the same disk as a rule, and must go on.
-_SPARE_BYTES = 64 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,6 +47,7 @@ class ArtifactStore:
             raise InvalidArgumentError(f"{url!r} is no place to keep artifacts: {error}") from error
         self._is_local = isinstance(self._fs, LocalFileSystem)
         self._incoming = (Path(self._root) if self._is_local else spool) / "incoming"
+        self._room = DiskRoom(self._incoming)
 
     def prepare(self) -> None:
         """Makes the folders and removes what earlier uploads left behind. Blocking; once, before the first upload."""
@@ -58,9 +57,13 @@ class ArtifactStore:
             for leftover in self._incoming.iterdir():
                 leftover.unlink()
 
-    async def begin_upload(self, size_bytes: int) -> Upload:
-        """ResourceExhaustedError where a file of that size has no room."""
-        return await asyncio.to_thread(self._begin_upload, size_bytes)
+    def begin_upload(self, size_bytes: int) -> Upload:
+        """Use it in `async with`. ResourceExhaustedError where a file of that size has no room."""
+        return Upload(self._incoming / secrets.token_hex(16), self._room.promise(size_bytes))
+
+    async def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether such a file is kept, as far as its size tells."""
+        return await asyncio.to_thread(self._has, self._path(sha256), size_bytes)
 
     async def keep(self, upload: Upload) -> str:
         """Moves a finished upload into the store, at once or not at all, and returns its URI."""
@@ -78,16 +81,6 @@ class ArtifactStore:
     def _path(self, sha256: str) -> str:
         return f"{self._root}/sha256/{sha256[:2]}/{sha256}"
 
-    def _begin_upload(self, size_bytes: int) -> Upload:
-        with storage_errors_explained(self._incoming):
-            free = shutil.disk_usage(self._incoming).free - _SPARE_BYTES
-        if size_bytes > free:
-            raise ResourceExhaustedError(
-                f"the file has {size_bytes} bytes and {self._incoming} has room for {max(free, 0)}; "
-                "free some and register it again"
-            )
-        return Upload(self._incoming / secrets.token_hex(16))
-
     def _keep(self, upload: Upload) -> str:
         target = self._path(upload.sha256)
         with storage_errors_explained(target):
@@ -100,7 +93,8 @@ class ArtifactStore:
         return str(self._fs.unstrip_protocol(target))
 
     def _has(self, target: str, size_bytes: int) -> bool:
-        return bool(self._fs.exists(target)) and self._fs.size(target) == size_bytes
+        with storage_errors_explained(target):
+            return bool(self._fs.exists(target)) and self._fs.size(target) == size_bytes
 
     def _send(self, source: Path, target: str) -> None:
         # Under another name first: not every file system shows a file only once it is whole.
@@ -133,7 +127,7 @@ class ArtifactStore:
 
 
 def _move_local(source: Path, target: Path) -> None:
-    source.chmod(0o444)
+    source.chmod(0o400)
     source.replace(target)
     # The new names are on the disk only once their folders are.
     for folder in (target.parent, target.parent.parent):

@@ -6,7 +6,9 @@ decides; this store is told afterwards, so each record carries all that is known
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from ml_metadata import errors
 from ml_metadata.metadata_store import MetadataStore
@@ -16,6 +18,8 @@ from controlplane.domain import Version
 from controlplane.registry.signature_json import signature_to_json
 from modelyard.errors import UnavailableError
 from modelyard.resource_names import model_name, version_name
+
+T = TypeVar("T")
 
 _VERSION_PROPERTIES = {
     "name": pb.STRING,
@@ -40,21 +44,37 @@ def sqlite_config(path: Path) -> pb.ConnectionConfig:
 
 
 class MlMetadataLineage:
-    """Blocking; call it from one thread at a time."""
+    """Blocking; call it from one thread at a time.
+
+    Raises UnavailableError where the store cannot be opened; any other error comes from what it was asked.
+    """
 
     def __init__(self, config: pb.ConnectionConfig) -> None:
         self._config = config
         self._connection: _Connection | None = None
 
+    def has(self, version: Version) -> bool:
+        return self._use(lambda connection: connection.has(version))
+
     def record(self, version: Version) -> None:
-        """Does nothing where it is recorded already. UnavailableError where the store cannot be written now."""
+        """Does nothing where it is recorded already."""
+        self._use(lambda connection: connection.record(version))
+
+    def _use(self, act: Callable[["_Connection"], T]) -> T:
+        try:
+            return act(self._open())
+        except (errors.StatusError, RuntimeError):
+            # A store object whose database connection broke never works again; where a new one opens, it was not that.
+            self._connection = None
+            self._open()
+            raise
+
+    def _open(self) -> "_Connection":
         try:
             self._connection = self._connection or _Connection(self._config)
-            self._connection.record(version)
         except (errors.StatusError, RuntimeError) as error:
-            # A store object whose database connection broke never works again.
-            self._connection = None
-            raise UnavailableError(f"the lineage store did not take {version.model_id}: {error}") from error
+            raise UnavailableError(f"the lineage store cannot be used: {error}") from error
+        return self._connection
 
 
 class _Connection:
@@ -70,6 +90,9 @@ class _Connection:
         self._model_type_id = self._store.put_context_type(model_type, can_add_fields=True)
         self._registration_type_id = self._store.put_execution_type(registration_type, can_add_fields=True)
 
+    def has(self, version: Version) -> bool:
+        return self._store.get_artifact_by_type_and_name("modelyard.Version", version.model_id) is not None
+
     def record(self, version: Version) -> None:
         # All of it in one transaction of the store; the names are unique there, so a second time is refused.
         try:
@@ -80,7 +103,7 @@ class _Connection:
                 reuse_context_if_already_exist=True,
             )
         except errors.AlreadyExistsError:
-            if self._store.get_artifact_by_type_and_name("modelyard.Version", version.model_id) is None:
+            if not self.has(version):
                 raise
 
     def _artifact(self, version: Version) -> pb.Artifact:

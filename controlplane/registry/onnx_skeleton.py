@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import onnx
 
+from modelyard.varint import encode_varint
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Smaller messages are copied as they are.
 _LARGE_BYTES = 4096
@@ -91,7 +93,7 @@ def _strip(view: memoryview, start: int, end: int, kind: str, level: int) -> byt
         inner = nested.get(field.number)
         if inner and field.wire_type == _BYTES and field.end - field.body > _LARGE_BYTES:
             body = _strip_inner(view, field, inner, level + 1)
-            parts += (_varint(field.number << 3 | _BYTES), _varint(len(body)), body)
+            parts += (encode_varint(field.number << 3 | _BYTES), encode_varint(len(body)), body)
         else:
             parts.append(view[field.start : field.end])
     return b"".join(parts)
@@ -139,12 +141,3 @@ def _read_varint(view: memoryview, position: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
     raise WireError("a number has more than 10 bytes")
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

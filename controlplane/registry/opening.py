@@ -18,6 +18,7 @@ from controlplane.registry.storage_errors import storage_errors_explained
 from controlplane.registry.store import RegistryStore, StateStore
 
 MAX_MODEL_BYTES = 2 << 30  # protobuf's own limit, so the limit of an ONNX file
+STALLED_UPLOAD_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,13 @@ class Registry:
 
 
 def open_registry(
-    data: Path, *, now: Clock, database_url: str = "", artifacts_url: str = "", max_model_bytes: int = MAX_MODEL_BYTES
+    data: Path,
+    *,
+    now: Clock,
+    database_url: str = "",
+    artifacts_url: str = "",
+    max_model_bytes: int = MAX_MODEL_BYTES,
+    stalled_upload_s: float = STALLED_UPLOAD_S,
 ) -> Registry:
     """The registry with its state in the folder `data`, save for what a URL puts elsewhere. Blocking.
 
@@ -58,6 +65,7 @@ def open_registry(
         artifacts,
         ModelInspector(),
         max_model_bytes=max_model_bytes,
+        stalled_upload_s=stalled_upload_s,
         now=now,
         on_registered=recorder.wake,
     )

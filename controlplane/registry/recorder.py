@@ -1,18 +1,20 @@
-"""Tells the lineage store of every version, after the database has it: at start, and after each registration.
+"""Keeps the lineage store level with the database, which has every version first.
 
-The database's `recorded` flag is the outbox. A crash between the two is healed at the next start, since recording
-twice is recording once.
+The database's `recorded` flag is the outbox: a crash between the two is healed at the next start, since recording
+twice is recording once. At each start the flags themselves are checked: a lineage store that was lost, or restored
+from a backup, is filled again.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from controlplane.domain import Version
 from controlplane.registry.store import RegistryStore
 from controlplane.registry.uninterrupted import run_to_end
-from modelyard.errors import YardError
+from modelyard.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +22,12 @@ _BATCH = 100
 
 
 class Lineage(Protocol):
+    """Blocking. UnavailableError where the store cannot be used now; any other error is that one version's."""
+
+    def has(self, version: Version) -> bool: ...
+
     def record(self, version: Version) -> None:
-        """Blocking. Does nothing where it is recorded already; UnavailableError where it cannot be now."""
+        """Does nothing where it is recorded already."""
 
 
 class LineageRecorder:
@@ -34,6 +40,7 @@ class LineageRecorder:
         self._lineage = lineage
         self._first_delay_s = first_delay_s
         self._longest_delay_s = longest_delay_s
+        self._is_checked = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -51,28 +58,50 @@ class LineageRecorder:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def record_all(self) -> None:
-        """Records every version that is not recorded yet; YardError where one cannot be."""
-        while versions := await asyncio.to_thread(self._store.list_unrecorded_versions, _BATCH):
-            for version in versions:
-                # Its thread must be out of the stores before they are closed.
-                await run_to_end(asyncio.to_thread(self._record, version))
-
-    def _record(self, version: Version) -> None:
-        self._lineage.record(version)
-        self._store.mark_recorded(version.model, version.number)
-
     async def _run(self) -> None:
         delay_s = self._first_delay_s
         while True:
             self._wake.clear()
+            is_level = await self._catch_up()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), None if is_level else delay_s)
+            delay_s = self._first_delay_s if is_level else min(2 * delay_s, self._longest_delay_s)
+
+    async def _catch_up(self) -> bool:
+        """Whether the lineage store now has every version."""
+        try:
+            if not self._is_checked:
+                self._is_checked = await self._do_all(self._check, recorded=True)
+            return await self._do_all(self._record, recorded=False) and self._is_checked
+        except Exception as error:  # whatever it was, versions must not go unrecorded until the next start
+            log.warning("lineage is behind: %s", error, exc_info=not isinstance(error, UnavailableError))
+            return False
+
+    async def _do_all(self, act: Callable[[Version], None], *, recorded: bool) -> bool:
+        """Whether `act` succeeded for every version that is `recorded`, or not; one that fails holds up no other."""
+        succeeded = True
+        async for version in self._list(recorded):
             try:
-                await self.record_all()
-            except Exception as error:  # whatever it was, versions must not go unrecorded until the next start
-                defect = not isinstance(error, YardError)
-                log.warning("lineage is behind: %s", error, extra={"next_try_s": delay_s}, exc_info=defect)
-                await asyncio.sleep(delay_s)
-                delay_s = min(2 * delay_s, self._longest_delay_s)
-            else:
-                delay_s = self._first_delay_s
-                await self._wake.wait()
+                # Its thread must be out of the stores before they are closed.
+                await run_to_end(asyncio.to_thread(act, version))
+            except UnavailableError:
+                raise
+            except Exception:
+                log.exception("the lineage store does not take %s; it is tried again later", version.model_id)
+                succeeded = False
+        return succeeded
+
+    async def _list(self, recorded: bool) -> AsyncIterator[Version]:
+        after = ("", 0)
+        while page := await run_to_end(asyncio.to_thread(self._store.list_for_lineage, recorded, after, _BATCH)):
+            for version in page:
+                yield version
+            after = (page[-1].model, page[-1].number)
+
+    def _check(self, version: Version) -> None:
+        if not self._lineage.has(version):
+            self._store.mark_recorded(version.model, version.number, False)
+
+    def _record(self, version: Version) -> None:
+        self._lineage.record(version)
+        self._store.mark_recorded(version.model, version.number, True)

@@ -29,8 +29,11 @@ class Page(Generic[T]):
 class RegistryStore(Protocol):
     """Models, versions and aliases. Raises modelyard.errors only."""
 
+    def check_new(self, model: str, sha256: str) -> None:
+        """AlreadyExistsError, naming the model-id, where the model has these bytes already."""
+
     def create_version(self, draft: VersionDraft, now: datetime) -> Version:
-        """Gives the next number. AlreadyExistsError, naming the model-id, where the model has these bytes already."""
+        """Gives the next number. Raises what `check_new` raises."""
 
     def get_model(self, model: str) -> Model:
         """NotFoundError with the names that are near."""
@@ -50,11 +53,14 @@ class RegistryStore(Protocol):
     def delete_alias(self, model: str, name: str, user: str, reason: str, now: datetime) -> None:
         """FailedPreconditionError while a deployment serves it."""
 
-    def list_unrecorded_versions(self, limit: int) -> Sequence[Version]:
-        """Those that the lineage store has not confirmed yet, oldest first."""
+    def list_for_lineage(self, recorded: bool, after: tuple[str, int], limit: int) -> Sequence[Version]:
+        """Versions that the lineage store has confirmed, or has not, by model and number.
 
-    def mark_recorded(self, model: str, number: int) -> None:
-        """The lineage store has it."""
+        `after`: the model and the number of the last one of the page before; ("", 0) for the first page.
+        """
+
+    def mark_recorded(self, model: str, number: int, recorded: bool) -> None:
+        """Whether the lineage store has it."""
 
 
 class StateStore(Protocol):
@@ -65,9 +71,6 @@ class StateStore(Protocol):
 
     def get_deployment(self, key: DeploymentKey) -> Deployment:
         """NotFoundError with what is deployed."""
-
-    def list_deployments(self, model: str = "") -> Sequence[Deployment]:
-        """Of one model, or all; by name."""
 
     def delete_deployment(self, key: DeploymentKey, now: datetime) -> None:
         """NotFoundError with what is deployed."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from controlplane.registry.disk_room import Promise
 from controlplane.registry.storage_errors import storage_errors_explained
 from modelyard.errors import DataLossError, InvalidArgumentError
 
@@ -19,8 +20,9 @@ class Upload:
     The file is made by the first write, inside that block: a caller cancelled before it has nothing to remove.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, promise: Promise) -> None:
         self.path = path
+        self._promise = promise
         self.size_bytes = 0
         self._sha256 = hashlib.sha256()
         # A cancelled caller leaves its last write running in a thread: removing the file waits for that.
@@ -62,6 +64,7 @@ class Upload:
         with self._lock, storage_errors_explained(self.path):
             if self._is_discarded:
                 return
+            self._promise.use(len(chunk))
             self._open().write(chunk)
             self._sha256.update(chunk)
             self.size_bytes += len(chunk)
@@ -83,6 +86,7 @@ class Upload:
     def _discard(self) -> None:
         with self._lock:
             self._is_discarded = True
+            self._promise.end()
             if self._file is None:
                 return
             # Closing writes what is buffered, which a full disk refuses; the descriptor is closed all the same.

@@ -17,6 +17,7 @@ from controlplane.servicers.converters import (
     model_to_proto,
     version_to_proto,
 )
+from controlplane.sessions.stream import read_first
 from modelyard.errors import InvalidArgumentError
 from modelyard.resource_names import parse_alias_name, parse_model_name, parse_version_name
 from modelyard.v1 import registry_pb2 as pb
@@ -48,8 +49,8 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     async def CreateVersion(
         self, request_iterator: AsyncIterator[pb.CreateVersionRequest], context: Any
     ) -> pb.CreateVersionResponse:
-        first = await anext(aiter(request_iterator), pb.CreateVersionRequest())
-        if first.WhichOneof("payload") != "header":
+        first = await read_first(request_iterator, "header")
+        if first is None or first.WhichOneof("payload") != "header":
             raise InvalidArgumentError(
                 "the first message must carry the header: the model's name, the file's size and sha256"
             )

@@ -10,19 +10,24 @@ from modelyard.errors import DeadlineExceededError, InternalError, InvalidArgume
 
 log = logging.getLogger(__name__)
 
-_HELLO_TIMEOUT_S = 10.0
+_FIRST_TIMEOUT_S = 10.0
 
 Request = TypeVar("Request")
 Message = TypeVar("Message")
 
 
+async def read_first(requests: AsyncIterator[Request], what: str) -> Request | None:
+    """The first message, which should be `what`; None where there is none. DeadlineExceededError where none comes."""
+    try:
+        async with asyncio.timeout(_FIRST_TIMEOUT_S):
+            return await anext(requests, None)
+    except TimeoutError:
+        raise DeadlineExceededError(f"no {what} came within {_FIRST_TIMEOUT_S:.0f} s: send it first") from None
+
+
 async def read_hello(requests: AsyncIterator[Any]) -> Any:
     """The `hello` that a stream begins with. Raises YardError where it begins with anything else, or with nothing."""
-    try:
-        async with asyncio.timeout(_HELLO_TIMEOUT_S):
-            first = await anext(requests, None)
-    except TimeoutError:
-        raise DeadlineExceededError(f"no hello came within {_HELLO_TIMEOUT_S:.0f} s: send it first") from None
+    first = await read_first(requests, "hello")
     if first is None or first.WhichOneof("message") != "hello":
         raise InvalidArgumentError("the first message must be the hello: who is there, and in which state")
     return first.hello

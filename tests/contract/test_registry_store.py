@@ -166,9 +166,25 @@ def test_deleting_an_unknown_alias_tells_which_there_are(registry: RegistryStore
 
 
 def test_versions_stay_unrecorded_until_they_are_marked(registry: RegistryStore) -> None:
-    for day, content in enumerate("123"):
-        registry.create_version(draft(content=content), NOW + timedelta(days=day))
-    assert [version.number for version in registry.list_unrecorded_versions(2)] == [1, 2]
-    registry.mark_recorded("resnet", 1)
-    registry.mark_recorded("resnet", 1)
-    assert [version.number for version in registry.list_unrecorded_versions(10)] == [2, 3]
+    for content in "123":
+        registry.create_version(draft(content=content), NOW)
+    registry.create_version(draft("bert"), NOW)
+
+    def listed(recorded: bool, after: tuple[str, int] = ("", 0), limit: int = 10) -> list[str]:
+        return [version.model_id for version in registry.list_for_lineage(recorded, after, limit)]
+
+    assert listed(False, limit=2) == ["bert@1", "resnet@1"]
+    assert listed(False, after=("resnet", 1)) == ["resnet@2", "resnet@3"]
+    for _ in range(2):
+        registry.mark_recorded("resnet", 2, True)
+    assert (listed(False), listed(True)) == (["bert@1", "resnet@1", "resnet@3"], ["resnet@2"])
+    registry.mark_recorded("resnet", 2, False)
+    assert listed(True) == []
+
+
+def test_bytes_are_looked_for_by_model(registry: RegistryStore) -> None:
+    sha256 = registry.create_version(draft(), NOW).facts.sha256
+    with pytest.raises(AlreadyExistsError, match="resnet@1 has exactly these bytes already"):
+        registry.check_new("resnet", sha256)
+    registry.check_new("bert", sha256)
+    registry.check_new("resnet", "0" * 64)

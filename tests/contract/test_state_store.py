@@ -64,14 +64,7 @@ def test_a_deployment_comes_back_as_it_was_put(state: StateStore) -> None:
     assert state.load_state().deployments == {RESNET.key: RESNET}
     changed = replace(RESNET, replicas=7, no_retries=False)
     state.put_deployment(changed, NOW)
-    assert state.list_deployments() == [changed]
-
-
-def test_deployments_are_listed_by_name(state: StateStore) -> None:
-    for alias in ("staging", "production"):
-        state.put_deployment(Deployment("resnet", alias), NOW)
-    assert [deployment.alias for deployment in state.list_deployments("resnet")] == ["production", "staging"]
-    assert state.list_deployments("other") == []
+    assert state.load_state().deployments == {RESNET.key: changed}
 
 
 def test_only_an_alias_that_is_set_can_be_deployed(state: StateStore) -> None:
@@ -81,14 +74,25 @@ def test_only_an_alias_that_is_set_can_be_deployed(state: StateStore) -> None:
         state.put_deployment(Deployment("resnett", "production"), NOW)
 
 
-def test_an_unknown_deployment_is_refused_with_what_is_deployed(state: StateStore) -> None:
-    with pytest.raises(NotFoundError, match="nothing is deployed"):
+def test_an_unknown_deployment_is_refused_with_what_is_deployed(registry: RegistryStore, state: StateStore) -> None:
+    with pytest.raises(NotFoundError, match="'resnet' is not deployed by its alias 'production', nor by any other"):
         state.get_deployment(RESNET.key)
     state.put_deployment(RESNET, NOW)
-    with pytest.raises(NotFoundError, match="resnet/production"):
+    with pytest.raises(NotFoundError, match="'resnet' is not deployed by its alias 'staging', only by production"):
         state.delete_deployment(DeploymentKey("resnet", "staging"), NOW)
+    with pytest.raises(NotFoundError, match="there is no model 'resnett'; did you mean resnet"):
+        state.delete_deployment(DeploymentKey("resnett", "production"), NOW)
     state.delete_deployment(RESNET.key, NOW)
-    assert state.list_deployments() == []
+    assert state.load_state().deployments == {}
+
+
+def test_what_is_not_deployed_names_no_other_model(registry: RegistryStore, state: StateStore) -> None:
+    spec = (TensorSpec("x", "FP32", (-1,)),)
+    registry.create_version(VersionDraft("resnet2", ModelFormat.ONNX, "", "9" * 64, 1, Signature(spec, spec)), NOW)
+    state.put_deployment(RESNET, NOW)
+    with pytest.raises(NotFoundError) as caught:
+        state.delete_deployment(DeploymentKey("resnet2", "production"), NOW)
+    assert caught.value.message == "'resnet2' is not deployed by its alias 'production', nor by any other"
 
 
 def test_the_revision_grows_with_each_change_and_only_then(registry: RegistryStore, state: StateStore) -> None:

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 _BUSY_TIMEOUT_MS = 10_000
 # Errors whose cause is not in the statement.
 _OUTSIDE = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+# Any number that nobody else locks in a yard's own database.
+_SCHEMA_LOCK = 0x6D6F64656C
 # The execution option that marks a transaction as one that writes.
 WRITES = "modelyard_writes"
 
@@ -57,11 +59,12 @@ class Database:
         """What a person can do about it. The URL is shown without its password."""
         url = self.engine.url.render_as_string(hide_password=True)
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
+        reason = " ".join(str(cause).split())  # PostgreSQL's has several lines
         if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             return ResourceExhaustedError(f"the disk of the database {url} is full; make room and try again")
         # The bare DatabaseError is a file that is damaged or no database; its subclasses are mistakes of ours.
         if isinstance(error, _OUTSIDE) or type(error) is exc.DatabaseError:
-            return UnavailableError(f"the database {url} cannot be used: {cause}; mend that and try again")
+            return UnavailableError(f"the database {url} cannot be used: {reason}; mend that and try again")
         return InternalError(
             "the database refused what the controller asked of it; the controller's log has the details"
         )
@@ -74,6 +77,13 @@ def create_engine(url: str) -> sa.Engine:
         sa.event.listen(engine, "connect", _set_up_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def lock_schema(connection: sa.Connection) -> None:
+    """Waits until no other program changes the schema, and keeps them waiting to the end of the transaction."""
+    # SQLite has locked everything at BEGIN IMMEDIATE. Elsewhere there is no table yet to lock.
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
 
 def _read_options(engine: sa.Engine) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import exc
 
 from controlplane.registry import migrations
-from controlplane.registry.sql.database import WRITES, Database, create_engine
+from controlplane.registry.sql.database import WRITES, Database, create_engine, lock_schema
 from modelyard.errors import FailedPreconditionError, InvalidArgumentError
 
 
@@ -51,6 +51,7 @@ def _upgrade(engine: sa.Engine) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = _migration_config()
     with engine.execution_options(**{WRITES: True}).begin() as connection:
+        lock_schema(connection)
         _refuse_newer(connection, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -23,9 +23,13 @@ class SqlRegistryStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def check_new(self, model: str, sha256: str) -> None:
+        with self._database.reading() as connection:
+            _refuse_known_bytes(connection, model, sha256)
+
     def create_version(self, draft: VersionDraft, now: datetime) -> Version:
         with self._database.writing() as connection:
-            _refuse_known_bytes(connection, draft)
+            _refuse_known_bytes(connection, draft.model, draft.sha256)
             number = _next_number(connection, draft.model, now)
             values = {**draft_to_values(draft), "number": number, "created_at": now, "recorded": False}
             connection.execute(sa.insert(versions).values(values))
@@ -80,23 +84,24 @@ class SqlRegistryStore:
             _keep_move(connection, Alias(model, name, version, now, user, reason), version, None)
             advance_revision(connection)
 
-    def list_unrecorded_versions(self, limit: int) -> Sequence[Version]:
-        query = sa.select(versions).where(versions.c.recorded.is_(False))
-        oldest_first = query.order_by(versions.c.created_at, versions.c.model, versions.c.number).limit(limit)
+    def list_for_lineage(self, recorded: bool, after: tuple[str, int], limit: int) -> Sequence[Version]:
+        key = sa.tuple_(versions.c.model, versions.c.number)
+        wanted = (versions.c.recorded == recorded) & (key > after)
+        query = sa.select(versions).where(wanted).order_by(versions.c.model, versions.c.number).limit(limit)
         with self._database.reading() as connection:
-            return [version_from_row(row) for row in connection.execute(oldest_first)]
+            return [version_from_row(row) for row in connection.execute(query)]
 
-    def mark_recorded(self, model: str, number: int) -> None:
+    def mark_recorded(self, model: str, number: int, recorded: bool) -> None:
         with self._database.writing() as connection:
             is_it = (versions.c.model == model) & (versions.c.number == number)
-            connection.execute(sa.update(versions).where(is_it).values(recorded=True))
+            connection.execute(sa.update(versions).where(is_it).values(recorded=recorded))
 
 
-def _refuse_known_bytes(connection: sa.Connection, draft: VersionDraft) -> None:
-    same = (versions.c.model == draft.model) & (versions.c.sha256 == draft.sha256)
+def _refuse_known_bytes(connection: sa.Connection, model: str, sha256: str) -> None:
+    same = (versions.c.model == model) & (versions.c.sha256 == sha256)
     number = connection.scalar(sa.select(versions.c.number).where(same))
     if number is not None:
-        raise AlreadyExistsError(f"{model_id(draft.model, number)} has exactly these bytes already; use it as it is")
+        raise AlreadyExistsError(f"{model_id(model, number)} has exactly these bytes already; use it as it is")
 
 
 def _next_number(connection: sa.Connection, model: str, now: datetime) -> int:

@@ -132,7 +132,7 @@ deployment_changes = sa.Table(
 replicas = sa.Table(
     "replicas",
     metadata,
-    sa.Column("replica_id", sa.String(200), primary_key=True),
+    sa.Column("replica_id", sa.String(250), primary_key=True),
     sa.Column("model", sa.String(100), nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("alias", sa.String(100), nullable=False),
@@ -141,7 +141,7 @@ replicas = sa.Table(
     sa.Column("threads", sa.Integer, nullable=False),
     sa.Column("memory_bytes", sa.BigInteger, nullable=False),
     sa.Column("wish", sa.String(16), nullable=False),
-    sa.Column("takes_over", sa.String(200), nullable=False),
+    sa.Column("takes_over", sa.String(250), nullable=False),
     sa.Column("retired_in", sa.BigInteger, nullable=False),
     sa.ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.number"]),
 )

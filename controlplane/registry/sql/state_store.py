@@ -1,6 +1,6 @@
 """Deployments, placed replicas and the route table in SQL: implements controlplane.registry.store.StateStore."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +15,8 @@ from controlplane.domain import (
     StoredState,
     Version,
 )
-from controlplane.registry.near_names import describe_choice
 from controlplane.registry.sql.database import Database
-from controlplane.registry.sql.lookups import advance_revision, find_alias
+from controlplane.registry.sql.lookups import advance_revision, find_alias, find_model
 from controlplane.registry.sql.rows import (
     alias_from_row,
     deployment_from_row,
@@ -63,13 +62,6 @@ class SqlStateStore:
     def get_deployment(self, key: DeploymentKey) -> Deployment:
         with self._database.reading() as connection:
             return deployment_from_row(_find_deployment(connection, key))
-
-    def list_deployments(self, model: str = "") -> Sequence[Deployment]:
-        query = sa.select(deployments).order_by(deployments.c.model, deployments.c.alias)
-        if model:
-            query = query.where(deployments.c.model == model)
-        with self._database.reading() as connection:
-            return [deployment_from_row(row) for row in connection.execute(query)]
 
     def delete_deployment(self, key: DeploymentKey, now: datetime) -> None:
         with self._database.writing() as connection:
@@ -120,10 +112,11 @@ def _is(key: DeploymentKey) -> sa.ColumnElement[bool]:
 def _find_deployment(connection: sa.Connection, key: DeploymentKey) -> sa.Row[Any]:
     row = connection.execute(sa.select(deployments).where(_is(key))).one_or_none()
     if row is None:
-        columns = sa.select(deployments.c.model, deployments.c.alias).order_by(deployments.c.model, deployments.c.alias)
-        names = [f"{model}/{alias}" for model, alias in connection.execute(columns)]
-        hint = describe_choice(f"{key.model}/{key.alias}", names, "nothing is deployed: modelyard deploy NAME")
-        raise NotFoundError(f"there is no deployment of {key.model!r} by its alias {key.alias!r}; {hint}")
+        find_model(connection, key.model)
+        of_model = sa.select(deployments.c.alias).where(deployments.c.model == key.model).order_by(deployments.c.alias)
+        others = connection.scalars(of_model).all()
+        have = f"only by {', '.join(others)}" if others else "nor by any other"
+        raise NotFoundError(f"{key.model!r} is not deployed by its alias {key.alias!r}, {have}")
     return row
 
 

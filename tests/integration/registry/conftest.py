@@ -56,7 +56,7 @@ class Yard:
     async def put(self, model: str, content: bytes) -> Version:
         """Stores a version without looking at the file, which takes most of a registration's time."""
         sha256 = hashlib.sha256(content).hexdigest()
-        async with await self.registry.artifacts.begin_upload(len(content)) as upload:
+        async with self.registry.artifacts.begin_upload(len(content)) as upload:
             await upload.write(content)
             await upload.finish(len(content), sha256)
             uri = await self.registry.artifacts.keep(upload)
@@ -82,8 +82,8 @@ class Yard:
         return self.stored_files() == [] and not self.registry.store.list_models(1, "").items
 
 
-async def serve(folder: Path) -> AsyncIterator[Yard]:
-    registry = open_registry(folder, now=now, max_model_bytes=MAX_MODEL_BYTES)
+async def serve(folder: Path, stalled_upload_s: float = 60.0) -> AsyncIterator[Yard]:
+    registry = open_registry(folder, now=now, max_model_bytes=MAX_MODEL_BYTES, stalled_upload_s=stalled_upload_s)
     await registry.start()
     server, _ = create_server()
     port = server.add_insecure_port("127.0.0.1:0")

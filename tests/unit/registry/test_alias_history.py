@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.domain import Alias, ModelFormat, Signature, VersionDraft
@@ -43,6 +43,7 @@ def read_history(database: Database, model: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.execute(query)]
 
 
+@settings(deadline=None)
 @given(wanted=moves)
 def test_history_tells_every_move_and_leads_to_the_present(
     database: Database, wanted: list[tuple[str, int | None]]

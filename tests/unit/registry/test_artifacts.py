@@ -5,14 +5,13 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from controlplane.registry.artifacts import CHUNK_BYTES, ArtifactStore
-from controlplane.registry.upload import Upload
 from modelyard.errors import (
     DataLossError,
     InvalidArgumentError,
@@ -42,7 +41,7 @@ def local(tmp_path: Path) -> ArtifactStore:
 
 
 async def keep(store: ArtifactStore, content: bytes = CONTENT) -> str:
-    async with await store.begin_upload(len(content)) as upload:
+    async with store.begin_upload(len(content)) as upload:
         for start in range(0, len(content), 300_000):
             await upload.write(content[start : start + 300_000])
         await upload.finish(len(content), hashlib.sha256(content).hexdigest())
@@ -106,7 +105,7 @@ async def test_capital_digits_are_the_same_digits(artifacts: ArtifactStore) -> N
 
 
 async def test_what_is_not_as_announced_is_not_kept(local: ArtifactStore, tmp_path: Path) -> None:
-    async with await local.begin_upload(10) as upload:
+    async with local.begin_upload(10) as upload:
         await upload.write(b"12345")
         with pytest.raises(InvalidArgumentError, match="5 bytes arrived and 10 were announced"):
             await upload.finish(10, SHA256)
@@ -117,7 +116,7 @@ async def test_what_is_not_as_announced_is_not_kept(local: ArtifactStore, tmp_pa
 
 async def test_leftovers_of_a_crash_are_removed_at_start(local: ArtifactStore, tmp_path: Path) -> None:
     await keep(local)
-    upload = await local.begin_upload(100)
+    upload = local.begin_upload(100)
     await upload.write(b"x" * 50)
     local.prepare()
     assert [name for name in files_under(tmp_path) if "incoming" in name] == []
@@ -126,14 +125,14 @@ async def test_leftovers_of_a_crash_are_removed_at_start(local: ArtifactStore, t
 
 async def test_an_error_and_a_cancellation_leave_nothing(local: ArtifactStore, tmp_path: Path) -> None:
     with pytest.raises(KeyError):
-        async with await local.begin_upload(10) as upload:
+        async with local.begin_upload(10) as upload:
             await upload.write(b"12345")
             raise KeyError
 
     written = asyncio.Event()
 
     async def hang() -> None:
-        async with await local.begin_upload(10) as upload:
+        async with local.begin_upload(10) as upload:
             await upload.write(b"12345")
             written.set()
             await asyncio.Event().wait()
@@ -147,26 +146,61 @@ async def test_an_error_and_a_cancellation_leave_nothing(local: ArtifactStore, t
 
 
 async def test_a_write_that_comes_after_the_end_is_dropped(local: ArtifactStore, tmp_path: Path) -> None:
-    async with await local.begin_upload(10) as upload:
+    async with local.begin_upload(10) as upload:
         pass
     await upload.write(b"late")
     assert files_under(tmp_path) == []
 
 
-async def test_no_upload_begins_that_has_no_room(local: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage("/")._replace(free=100 << 20)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    async with await local.begin_upload(36 << 20):
+@pytest.fixture
+def free_bytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets what is free on every disk, 64 MiB of it for the database."""
+
+    def set_free(size_bytes: int) -> None:
+        usage = shutil.disk_usage("/")._replace(free=size_bytes)
+        monkeypatch.setattr("controlplane.registry.disk_room.shutil.disk_usage", lambda _: usage)
+
+    return set_free
+
+
+async def test_no_upload_begins_that_has_no_room(local: ArtifactStore, free_bytes: Callable[[int], None]) -> None:
+    free_bytes(100 << 20)
+    async with local.begin_upload(36 << 20):
         pass
-    with pytest.raises(ResourceExhaustedError, match=f"has room for {36 << 20}"):
-        await local.begin_upload((36 << 20) + 1)
+    with pytest.raises(ResourceExhaustedError, match=f"has room for {36 << 20};"):
+        local.begin_upload((36 << 20) + 1)
+
+
+async def test_uploads_under_way_have_their_room(local: ArtifactStore, free_bytes: Callable[[int], None]) -> None:
+    free_bytes((64 << 20) + 100)
+    async with local.begin_upload(60) as first:
+        with pytest.raises(ResourceExhaustedError, match="has room for 40 beside 60 of other uploads;"):
+            local.begin_upload(41)
+        await first.write(b"x" * 50)
+        free_bytes((64 << 20) + 50)
+        async with local.begin_upload(40):
+            pass
+    free_bytes((64 << 20) + 100)
+    async with local.begin_upload(100):
+        pass
+
+
+async def test_an_upload_ends_before_it_takes_what_is_kept_for_the_database(
+    local: ArtifactStore, tmp_path: Path, free_bytes: Callable[[int], None]
+) -> None:
+    with pytest.raises(ResourceExhaustedError, match="kept for the database"):
+        async with local.begin_upload(1000) as upload:
+            await upload.write(b"x" * 500)
+            free_bytes((64 << 20) + 499)
+            await upload.write(b"x" * 500)
+    assert files_under(tmp_path) == []
 
 
 async def test_a_disk_that_fills_up_leaves_nothing(local: ArtifactStore, tmp_path: Path) -> None:
-    upload = Upload(tmp_path / "artifacts" / "incoming" / "x")
+    upload = local.begin_upload(100_000)
     upload.path.touch()
     upload._file = Path("/dev/full").open("wb")  # noqa: ASYNC230, SIM115
-    with pytest.raises(ResourceExhaustedError, match=r"incoming/x.*free some"):
+    with pytest.raises(ResourceExhaustedError, match=r"incoming/.*free some"):
         async with upload:
             await upload.write(b"x" * 100_000)
     assert files_under(tmp_path) == []
@@ -176,7 +210,7 @@ async def test_a_dead_disk_is_named(local: ArtifactStore, monkeypatch: pytest.Mo
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    async with await local.begin_upload(1) as upload:
+    async with local.begin_upload(1) as upload:
         await upload.write(b"1")
         monkeypatch.setattr(os, "fsync", fail)
         with pytest.raises(UnavailableError, match=r"incoming/.*Input/output error.*mend"):

@@ -84,10 +84,24 @@ def test_recording_again_changes_nothing(tmp_path: Path) -> None:
     assert len(store.get_events_by_artifact_ids([1])) == 1
 
 
+def test_it_tells_what_it_has(tmp_path: Path) -> None:
+    lineage = MlMetadataLineage(sqlite_config(tmp_path / "lineage.db"))
+    lineage.record(version(1))
+    assert [lineage.has(version(number)) for number in (1, 2)] == [True, False]
+
+
+def test_a_version_that_it_does_not_take_is_told_apart_from_a_store_that_is_away(tmp_path: Path) -> None:
+    lineage = MlMetadataLineage(sqlite_config(tmp_path / "lineage.db"))
+    with pytest.raises(ValueError, match="out of range"):
+        lineage.record(version(2**63))
+    lineage.record(version(1))
+    assert lineage.has(version(1))
+
+
 def test_it_goes_on_once_the_store_is_back(tmp_path: Path) -> None:
     folder = tmp_path / "later"
     lineage = MlMetadataLineage(sqlite_config(folder / "lineage.db"))
-    with pytest.raises(UnavailableError, match="resnet@1"):
+    with pytest.raises(UnavailableError, match="lineage store"):
         lineage.record(version(1))
     folder.mkdir()
     lineage.record(version(1))

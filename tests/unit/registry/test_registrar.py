@@ -16,7 +16,7 @@ from controlplane.registry.artifacts import ArtifactStore
 from controlplane.registry.inspection import ModelInspector
 from controlplane.registry.registrar import Registrar
 from controlplane.registry.store import RegistryStore
-from modelyard.errors import InvalidArgumentError, UnavailableError
+from modelyard.errors import AlreadyExistsError, DeadlineExceededError, InvalidArgumentError, UnavailableError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONTENT = b"a model"
@@ -45,11 +45,16 @@ class Store:
         self.go_on.set()
         self.fails = False
 
+    def check_new(self, model: str, sha256: str) -> None:
+        if any((draft.model, draft.sha256) == (model, sha256) for draft in self.made):
+            raise AlreadyExistsError(f"{model}@1 has exactly these bytes already")
+
     def create_version(self, draft: VersionDraft, now: datetime) -> Version:
         self.entered.set()
         self.go_on.wait(20)
         if self.fails:
             raise UnavailableError("the database is away")
+        self.check_new(draft.model, draft.sha256)
         self.made.append(draft)
         return Version(len(self.made), draft, now)
 
@@ -57,7 +62,7 @@ class Store:
 class Registration:
     """A registrar over the stand-ins, and what is left of its work."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stalled_upload_s: float = 60.0) -> None:
         self.folder = folder
         self.store, self.inspector = Store(), Inspector()
         self.told = 0
@@ -68,6 +73,7 @@ class Registration:
             artifacts,
             self.inspector,
             max_model_bytes=1000,
+            stalled_upload_s=stalled_upload_s,
             now=lambda: NOW,
             on_registered=self._count,
         )
@@ -133,3 +139,36 @@ async def test_a_database_that_fails_can_be_tried_again(registration: Registrati
     registration.store.fails = False
     assert (await registration.run(CONTENT)).number == 1
     assert (registration.files("sha256"), registration.files("incoming")) == (1, 0)
+
+
+async def test_an_upload_that_stalls_is_ended_and_leaves_nothing(tmp_path: Path) -> None:
+    registration = Registration(tmp_path / "artifacts", stalled_upload_s=0.01)
+
+    async def stall() -> AsyncIterator[bytes]:
+        yield CONTENT[:3]
+        while True:
+            yield b""
+            await asyncio.sleep(0)
+
+    with pytest.raises(DeadlineExceededError, match=r"came for 0\.01 s, after 3 of 7: is its sender"):
+        await registration.registrar.register(ANNOUNCED, stall())
+    assert (registration.files(""), registration.store.made) == (0, [])
+
+
+async def test_bytes_that_are_known_are_refused_before_any_comes(registration: Registration) -> None:
+    await registration.run(CONTENT)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        pytest.fail("a chunk was asked for")
+        yield b""
+
+    with pytest.raises(AlreadyExistsError, match="resnet@1"):
+        await registration.registrar.register(ANNOUNCED, chunks())
+
+
+async def test_a_stored_file_that_was_lost_is_stored_again(registration: Registration) -> None:
+    path = Path((await registration.run(CONTENT)).facts.uri.removeprefix("file://"))
+    path.unlink()  # noqa: ASYNC240
+    with pytest.raises(AlreadyExistsError, match="resnet@1"):
+        await registration.run(CONTENT)
+    assert path.read_bytes() == CONTENT  # noqa: ASYNC240

@@ -106,7 +106,7 @@ def _create_deployments() -> None:
 def _create_cluster_state() -> None:
     op.create_table(
         "replicas",
-        sa.Column("replica_id", sa.String(200), nullable=False),
+        sa.Column("replica_id", sa.String(250), nullable=False),
         sa.Column("model", sa.String(100), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("alias", sa.String(100), nullable=False),
@@ -115,7 +115,7 @@ def _create_cluster_state() -> None:
         sa.Column("threads", sa.Integer(), nullable=False),
         sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
         sa.Column("wish", sa.String(16), nullable=False),
-        sa.Column("takes_over", sa.String(200), nullable=False),
+        sa.Column("takes_over", sa.String(250), nullable=False),
         sa.Column("retired_in", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["model", "version"], ["versions.model", "versions.number"], name="fk_replicas_model_version"

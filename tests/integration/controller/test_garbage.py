@@ -1,0 +1,80 @@
+"""Bytes that are not the request's message: every method says so, and the controller goes on."""
+
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from grpc import StatusCode, aio
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from modelyard.v1 import agent_pb2, deployments_pb2, registry_pb2, routing_pb2
+from tests.integration.controller.fakes import FakeAgent
+from tests.integration.controller.yard import ControllerUnderTest, Stubs
+
+GARBAGE = b"\xff\xfe no message"
+FILES = (agent_pb2, deployments_pb2, registry_pb2, routing_pb2, health_pb2, reflection_pb2)
+METHODS: list[MethodDescriptor] = [
+    method for file in FILES for service in file.DESCRIPTOR.services_by_name.values() for method in service.methods
+]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControllerUnderTest]:
+    under_test = ControllerUnderTest(tmp_path_factory.mktemp("controller"))
+    under_test.program.start()
+    yield under_test
+    under_test.program.kill()
+
+
+@pytest.fixture
+async def yard(shared: ControllerUnderTest) -> AsyncIterator[Stubs]:
+    async with shared.connect() as stubs:
+        yield stubs
+
+
+def call(channel: aio.Channel, method: MethodDescriptor, *requests: bytes) -> Any:
+    """A call that sends `requests` as they are, and its answers as bytes."""
+    kind = {True: "stream", False: "unary"}
+    shape = f"{kind[method.client_streaming]}_{kind[method.server_streaming]}"
+    multicallable = getattr(channel, shape)(f"/{method.containing_service.full_name}/{method.name}")
+    return multicallable(iter(requests) if method.client_streaming else requests[0])
+
+
+async def refusal(running: Any) -> tuple[StatusCode, str]:
+    with pytest.raises(aio.AioRpcError) as caught:
+        if inspect.isawaitable(running):
+            await running
+        else:
+            _ = [answer async for answer in running]
+    return caught.value.code(), caught.value.details() or ""
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
+async def test_what_is_no_message_is_refused_with_a_sentence(yard: Stubs, method: MethodDescriptor) -> None:
+    code, details = await refusal(call(yard.channel, method, GARBAGE))
+    assert code is StatusCode.INVALID_ARGUMENT
+    assert "the request cannot be read as the message that this method takes" in details
+
+
+async def test_garbage_after_a_good_beginning_ends_the_stream(yard: Stubs) -> None:
+    agent = await FakeAgent.join(yard.channel)
+    await agent.until(lambda: agent.generations)
+    hello = agent_pb2.SessionRequest(hello=agent_pb2.AgentHello(node="b", address="127.0.0.1")).SerializeToString()
+    header = registry_pb2.CreateVersionRequest(
+        header=registry_pb2.CreateVersionRequest.Header(parent="models/m", size_bytes=9, sha256="0" * 64)
+    ).SerializeToString()
+    for name, first in (("AgentService.Session", hello), ("RegistryService.CreateVersion", header)):
+        method = next(method for method in METHODS if method.full_name.endswith(name))
+        assert (await refusal(call(yard.channel, method, first, GARBAGE)))[0] is StatusCode.INVALID_ARGUMENT
+    assert not agent.ended.done()
+    await agent.leave()
+
+
+async def test_a_message_with_unknown_fields_is_taken(yard: Stubs) -> None:
+    """A newer client may send more than this controller knows."""
+    method = next(method for method in METHODS if method.name == "ListModels")
+    unknown_field = b"\xf8\x3f\x01"  # number 1023, varint 1
+    assert isinstance(await call(yard.channel, method, unknown_field), bytes)
