@@ -66,18 +66,24 @@ class _Draft:
         version = self._stored.versions[(key.model, alias.version)]
         target = rollout.Target(deployment, version, compute_demand(deployment, version))
         running = sorted(self._running[key], key=replica_number)
-        new = [replica for replica in running if self._is_current(replica, target)]
-        old = [replica for replica in running if not self._is_current(replica, target)]
+        current = [replica for replica in running if rollout.is_current(replica, target, self._nodes)]
+        old = [replica for replica in running if replica not in current]
+        # They are replaced, and serve until then: perhaps only the agent of their node is gone.
+        lost = [replica for replica in current if replica.node in self._lost_nodes]
+        new = [replica for replica in current if replica not in lost]
         for placed in range(missing := max(0, deployment.replicas - len(new))):
-            if not self._create(target, old, missing - placed):
+            if not self._create(target, [*old, *lost], missing - placed):
                 break
-        served, is_stuck = self._served.get(key, 0), key in self.no_place
-        leaving = rollout.choose_leaving(deployment.replicas, new, old, served, self._observations, is_stuck=is_stuck)
+        leaving = rollout.choose_leaving(
+            deployment.replicas,
+            new,
+            old,
+            lost,
+            served_version=self._served.get(key, 0),
+            observations=self._observations,
+            is_stuck=key in self.no_place,
+        )
         self.retired += [replace(replica, wish=Wish.RETIRE) for replica in leaving]
-
-    def _is_current(self, replica: Replica, target: rollout.Target) -> bool:
-        """False on a lost node as well: it is replaced, and serves until then, for only its agent may be gone."""
-        return replica.node not in self._lost_nodes and rollout.is_current(replica, target, self._nodes)
 
     def _create(self, target: rollout.Target, old: list[Replica], missing: int) -> bool:
         place = choose_place(target.demand, self._ledger, [r for r in old if self._can_hand_over(r)])

@@ -46,13 +46,15 @@ def choose_leaving(
     wanted: int,
     new: Sequence[Replica],
     old: Sequence[Replica],
+    lost: Sequence[Replica],
+    *,
     served_version: int,
     observations: Observations,
-    *,
     is_stuck: bool,
 ) -> list[Replica]:
     """Which replicas of a deployment retire now. `new` are as it wishes, `old` are not, both oldest first.
 
+    `lost` would be as it wishes, on nodes that are lost: they go when all of the new ones are ready, not before.
     Surplus ones that are not ready leave first, then the newest.
     `is_stuck`: some of the new ones have no place, so that waiting for all of them could be for ever.
     """
@@ -62,7 +64,9 @@ def choose_leaving(
     ready_old = [replica for replica in old if observations.is_ready(replica)]
     enough = len(ready) >= wanted
     best_there_can_be = is_stuck and 0 < len(ready) == len(new) and len(ready) >= len(ready_old)
-    if enough or best_there_can_be:
+    if enough:
+        return [*surplus, *old, *lost]
+    if best_there_can_be:
         return [*surplus, *old]
     return [*surplus, *_choose_abandoned(old, ready_old, served_version)]
 

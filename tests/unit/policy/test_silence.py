@@ -42,6 +42,22 @@ def test_replicas_of_a_lost_node_are_placed_elsewhere(yard: SimulatedYard) -> No
     assert yard.nodes["a"].observed == {}  # told to stop what was placed elsewhere
 
 
+def test_what_cannot_all_be_replaced_goes_on_serving() -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=1), SimulatedNode("b", cores=1))
+    yard.set_alias("resnet", 1)
+    yard.deploy(Deployment("resnet", "production", replicas=2))
+    yard.settle()
+    before, replicas = yard.endpoints_of("resnet"), set(yard.stored.replicas)
+    yard.nodes["a"].connected = False
+    yard.step()
+    yard.now += timedelta(hours=1)
+    yard.settle()
+    assert yard.endpoints_of("resnet") == before
+    yard.nodes["a"].connected = True
+    yard.settle()
+    assert set(yard.stored.replicas) == replicas
+
+
 def test_what_nobody_can_replace_goes_on_serving(yard: SimulatedYard) -> None:
     """Perhaps only the agents are gone, and Envoy tells the dead from the living."""
     before = yard.endpoints_of("resnet")
