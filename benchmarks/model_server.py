@@ -32,7 +32,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import onnxruntime as ort
 import psutil
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import service_pb2 as pb
@@ -131,13 +130,16 @@ def sized(make: Callable[[Path, int], Model], file: Path, least_ms: float) -> Mo
         layers += max(1, layers // 2)
 
 
-def _seconds_of(session: ort.InferenceSession, feed: dict[str, Any]) -> float:
+def _seconds_of(session: Any, feed: dict[str, Any]) -> float:
     start = time.perf_counter()
     session.run(["y"], feed)
     return time.perf_counter() - start
 
 
-def bare_session(file: Path, threads: int) -> ort.InferenceSession:
+def bare_session(file: Path, threads: int) -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, as the server does
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -5,3 +5,8 @@
 SIGTERM drains it (`drain.py`). Exit codes: 0 after a drain, 2 wrong flags, 3 the model cannot be served, 4 the port
 cannot be bound; the last line on standard error says why.
 """
+
+import os
+
+# Read when onnxruntime is imported, which would else leave files behind and report to its makers.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
