@@ -68,6 +68,7 @@ class ReplicaActor:
         self._fetching: asyncio.Task[None] | None = None
         self._file = Path()
         self._server: RunningServer | None = None
+        self._reported = agent_pb2.ObservedReplica()
         # False while a full disk keeps its record from being stored.
         self._recorded = True
 
@@ -129,6 +130,7 @@ class ReplicaActor:
         self._follow_change(before, self._replica)
         for command in commands:
             await self._perform(command)
+        self._report_change()  # a launch gives it a pid
         if isinstance(event, events.ProbeOk | events.ProbeFailed | events.Exited):
             self.probed.set()
 
@@ -142,7 +144,12 @@ class ReplicaActor:
             log.log(
                 logging.WARNING if bad else logging.INFO, "replica %s is %s%s", self.spec.replica_id, after.state, why
             )
-        if before != after:
+        self._report_change()
+
+    def _report_change(self) -> None:
+        """Only what is reported counts: each probe changes the replica, and would send the node's whole state."""
+        if (now := self.observed()) != self._reported:
+            self._reported = now
             self._on_change()
 
     async def _perform(self, command: commands.Command) -> None:

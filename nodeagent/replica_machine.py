@@ -63,7 +63,7 @@ def handle(replica: Replica, event: Event, now: float, limits: Limits) -> Step:
 
 
 def _tell_story(before: Replica, after: Replica, event: Event, now: float) -> Replica:
-    if before.state is after.state and isinstance(event, ProbeOk | Pulse | Due):
+    if before.state is after.state and isinstance(event, ProbeOk | Pulse | NoPulse | Due):
         return after  # the daily round would push out what matters
     line = f"{now:.3f} {event}: {before.state} -> {after.state}"
     return replace(after, story=(*before.story, line)[-_STORY_LENGTH:])
