@@ -55,8 +55,10 @@ class ControllerSession:
         hello = routing_pb2.RouterHello(router_id=self._router_id, address=self._address, status=sent)
         yield routing_pb2.WatchRoutesRequest(hello=hello)
         while True:
-            await self._state.status_changed.wait()
-            self._state.status_changed.clear()
+            # Looked at before each wait: the iterator of a session that has ended may have cleared the event.
             if self._state.status != sent:
                 sent = self._state.status
                 yield routing_pb2.WatchRoutesRequest(status=sent)
+            else:
+                self._state.status_changed.clear()
+                await self._state.status_changed.wait()

@@ -100,16 +100,16 @@ class EnvoyProcess:
 def launch(spec: EnvoySpec, folders: EnvoyFolders) -> tuple[EnvoyProcess, subprocess.Popen[bytes]]:
     """Starts it in a session of its own, so that it outlives this process and a Ctrl-C at its terminal.
 
-    Raises OSError where the binary cannot be run.
+    Raises OSError where the binary cannot be run, or nothing be written.
     """
     config = folders.run / f"envoy-{secrets.token_hex(4)}.json"
-    # All that the next router process must know is there before the process is: this one may be killed in between.
-    _write_config(config, spec, folders)
     command = [str(spec.binary), "-c", str(config), "--concurrency", str(spec.concurrency), *_ARGUMENTS]
     try:
+        # All that the next router process must know is there before the process is: this one may be killed in between.
+        _write_config(config, spec, folders)
         child = _start([*command, "--log-path", str(folders.log)], folders.log)
     except OSError:
-        config.unlink()
+        config.unlink(missing_ok=True)
         raise
     identity = ProcessIdentity.of(child.pid)
     return EnvoyProcess(identity, config, spec.fingerprint, spec.listen_host, spec.listen_port), child

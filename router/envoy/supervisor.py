@@ -173,10 +173,11 @@ class Supervisor:
         self._hub.remove_data_plane(process.node_id)
         if child := self._children.pop(process, None):
             child.poll()  # not wait: one that cannot be killed must not hold up the rest
-        process.remove_files()
         self._draining.pop(process, None)
         if self._serving == process:
             self._serving = None
+        with contextlib.suppress(OSError):  # a dead disk; the next start removes them
+            process.remove_files()
 
 
 def _pid(process: EnvoyProcess) -> dict[str, int]:
