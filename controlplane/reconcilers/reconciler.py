@@ -15,6 +15,7 @@ from controlplane.policy.decision import Decision, compute_decision
 from controlplane.registry.store import StateStore
 from controlplane.sessions.nodes import NodeSessions
 from controlplane.sessions.routers import RouterSessions
+from modelyard.backoff import Backoff
 from modelyard.errors import AbortedError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -66,17 +67,17 @@ class Reconciler:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Passes until `stop` is set; the one under way is finished. No error ends it."""
-        backoff_s = _FIRST_BACKOFF_S
+        backoff = Backoff(_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S)
         while not stop.is_set():
             try:
                 await self.run_pass()
             except Exception:
-                log.exception("a pass failed; trying again", extra={"in_s": backoff_s})
+                delay_s = backoff.next_s()
+                log.exception("a pass failed; trying again", extra={"in_s": delay_s})
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), backoff_s)
-                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+                    await asyncio.wait_for(stop.wait(), delay_s)
                 continue
-            backoff_s = _FIRST_BACKOFF_S
+            backoff.reset()
             await self.wake.wait(_TICK_S)
 
     async def run_pass(self) -> None:

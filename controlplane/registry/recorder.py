@@ -14,6 +14,7 @@ from typing import Protocol
 from controlplane.domain import Version
 from controlplane.registry.store import RegistryStore
 from controlplane.registry.uninterrupted import run_to_end
+from modelyard.backoff import Backoff
 from modelyard.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,7 @@ class LineageRecorder:
     ) -> None:
         self._store = store
         self._lineage = lineage
-        self._first_delay_s = first_delay_s
-        self._longest_delay_s = longest_delay_s
+        self._backoff = Backoff(first_delay_s, longest_delay_s)
         self._is_checked = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -59,13 +59,12 @@ class LineageRecorder:
                 await self._task
 
     async def _run(self) -> None:
-        delay_s = self._first_delay_s
         while True:
             self._wake.clear()
-            is_level = await self._catch_up()
+            if is_level := await self._catch_up():
+                self._backoff.reset()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), None if is_level else delay_s)
-            delay_s = self._first_delay_s if is_level else min(2 * delay_s, self._longest_delay_s)
+                await asyncio.wait_for(self._wake.wait(), None if is_level else self._backoff.next_s())
 
     async def _catch_up(self) -> bool:
         """Whether the lineage store now has every version."""
