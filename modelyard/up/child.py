@@ -18,17 +18,23 @@ from modelyard.errors import FailedPreconditionError
 
 _ROTATE_BYTES = 10 << 20
 _TAIL_BYTES = 4000
+# In the environment of all that a yard starts, however far from it: the data folder.
+_MARKER = "MODELYARD_UP"
 
 
 class Child:
     """`python -m MODULE`, in a process group of its own, so that a terminal's Ctrl-C does not reach it.
 
-    `log` gets all that it prints. `parent_fd` closes when this process ends, however; the program then stops by itself.
+    `data` is the yard's folder, by which `kill_descendants` knows all that comes of this. `log` gets all that it
+    prints. `parent_fd` closes when this process ends, however; the program then stops by itself.
     """
 
-    def __init__(self, name: str, module: str, *, log: Path, parent_fd: int, start_timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, name: str, module: str, *, data: Path, log: Path, parent_fd: int, start_timeout_s: float = 60.0
+    ) -> None:
         self.name = name
         self._module = module
+        self._data = data
         self._log = log
         self._parent_fd = parent_fd
         self._start_timeout_s = start_timeout_s
@@ -99,6 +105,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=(ready_fd, self._parent_fd),
                 process_group=0,
+                env={**os.environ, _MARKER: str(self._data.resolve())},
             )
 
     def _failure(self, what: str) -> FailedPreconditionError:
@@ -122,12 +129,11 @@ def kill_tree(pid: int) -> None:
                 process.kill()
 
 
-def kill_users(folder: Path) -> None:
-    """SIGKILL for what was detached from its starter, leads a session of its own, and works on files in `folder`."""
+def kill_descendants(data: Path) -> None:
+    """SIGKILL for all that yards of this data folder have started, what was detached from its starter as well."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            names = any(word.startswith(f"{folder}{os.sep}") for word in process.cmdline())
-            if names and os.getsid(process.pid) == process.pid != os.getpid():
+            if process.environ().get(_MARKER) == str(data.resolve()) and process.pid != os.getpid():
                 process.kill()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from modelyard.config import read_config
 from modelyard.errors import FailedPreconditionError
 from modelyard.up.backoff import compute_restart_delay_s, count_failures
-from modelyard.up.child import Child, kill_tree, kill_users
+from modelyard.up.child import Child, kill_descendants, kill_tree
 
 # The router first: it takes no new requests and finishes those it has while the replicas are still there.
 _STOP_ORDER = ("router", "agent", "controller")
@@ -55,7 +55,7 @@ class Yard:
         # Nothing is ever written: the programs see the end of this process in the pipe's closing.
         self._parent_read, self._parent_write = os.pipe()
         self._children = {
-            name: Child(name, module, log=self.logs / f"{name}.log", parent_fd=self._parent_read)
+            name: Child(name, module, data=options.data, log=self.logs / f"{name}.log", parent_fd=self._parent_read)
             for name, module in modules.items()
         }
         self._arguments: dict[str, list[str]] = {}
@@ -98,7 +98,7 @@ class Yard:
             if child.pid is not None:
                 kill_tree(child.pid)
         # What was adopted after a restart of its program is nobody's child.
-        kill_users(self._options.data)
+        kill_descendants(self._options.data)
         self._close()
 
     def _name(self, program: str) -> list[str]:

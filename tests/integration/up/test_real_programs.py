@@ -24,7 +24,7 @@ CLI = [sys.executable, "-m", "modelyard.cli"]
 class Up:
     """A running `modelyard up`; `family` are the processes below it."""
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, **environment: str) -> None:
         ports = ["--listen", "127.0.0.1:0", "--controller-listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
             [*CLI, "up", "--json", "--data", str(data), *ports, *options],
@@ -32,6 +32,7 @@ class Up:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env={**os.environ, **environment},
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -61,8 +62,25 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def up(data: Path) -> Iterator[Up]:
-    running = Up(data)
+def home(tmp_path: Path) -> Path:
+    """Where programs leave what they do not tell of."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def up(data: Path, home: Path) -> Iterator[Up]:
+    running = Up(data, HOME=str(home), TMPDIR=str(home))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("served")
+    running = Up(folder / "data")
+    serve(running, folder)
     yield running
     running.stop()
 
@@ -91,7 +109,7 @@ def can_connect(address: str) -> bool:
         return trial.connect_ex((host, int(port))) == 0
 
 
-def test_it_serves_leaves_nothing_and_serves_again(up: Up, data: Path, tmp_path: Path) -> None:
+def test_it_serves_leaves_nothing_and_serves_again(up: Up, data: Path, home: Path, tmp_path: Path) -> None:
     serve(up, tmp_path)
     expected = [2.0, 4.0, 6.0, 8.0]
     assert ask(up) == expected
@@ -99,6 +117,7 @@ def test_it_serves_leaves_nothing_and_serves_again(up: Up, data: Path, tmp_path:
     assert len(family) >= 5  # three programs, Envoy, a replica
     assert up.stop() == 0
     assert gone(family)
+    assert list(home.iterdir()) == []
     assert not can_connect(up.facts["router"]) and not can_connect(up.facts["controller"])
 
     again = Up(data)
@@ -107,6 +126,16 @@ def test_it_serves_leaves_nothing_and_serves_again(up: Up, data: Path, tmp_path:
         assert ask(again) == expected
     finally:
         again.stop()
+
+
+@pytest.mark.parametrize(
+    "named", [["scale"], ["scale", "--alias", "production"], ["scale", "--version", "1"], ["scale@1"]]
+)
+def test_an_inference_from_the_command_line(served: Up, tmp_path: Path, named: list[str]) -> None:
+    np.save(tmp_path / "x.npy", np.array([[1, 2, 3, 4]], np.float32))
+    for value in ("[[1, 2, 3, 4]]", f"@{tmp_path / 'x.npy'}"):
+        answer = json.loads(served.command("infer", *named, "--input", f"x={value}", "--json"))
+        assert answer == {"y": {"datatype": "FP32", "shape": [1, 4], "data": [2.0, 4.0, 6.0, 8.0]}}
 
 
 def test_a_second_one_on_the_same_data_is_refused(up: Up, data: Path) -> None:
@@ -137,12 +166,14 @@ def test_killed_outright_it_takes_everything_with_it(up: Up, tmp_path: Path) -> 
     wait_for(lambda: gone(family), "the end of all processes")
 
 
-def test_a_second_ctrl_c_ends_everything_at_once(up: Up, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_everything_at_once_and_nobody_else(up: Up, data: Path, tmp_path: Path) -> None:
     serve(up, tmp_path)
     family = up.family()
     # What the agent adopts when it is back is nobody's child, and must go as well.
     agent = next(process for process in family if process.cmdline()[3] == "nodeagent")
     agent.kill()
+    # A stranger that works on the yard's files, in a session of its own.
+    stranger = subprocess.Popen(["tail", "-f", str(data / "logs" / "agent.log")], start_new_session=True)
     assert up.process.stderr is not None
     while "agent is back" not in up.process.stderr.readline():
         assert up.process.poll() is None
@@ -158,3 +189,6 @@ def test_a_second_ctrl_c_ends_everything_at_once(up: Up, tmp_path: Path) -> None
     wait_for(interrupt, "the end")
     assert up.process.returncode == 130
     wait_for(lambda: gone(family), "the end of all processes")
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
