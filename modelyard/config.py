@@ -77,7 +77,10 @@ class ProgramSettings(BaseSettings):
         except SettingsError as error:
             sys.exit(f"modelyard {cls.program}: {error}")
         except ValidationError as error:
-            lines = [f"  {_name_setting(cls, problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+            lines = [
+                f"  {_name_setting(cls, problem['loc'], problem['input'])}: {problem['msg']}"
+                for problem in error.errors()
+            ]
             sys.exit(f"modelyard {cls.program}: wrong settings\n" + "\n".join(lines))
 
 
@@ -93,10 +96,10 @@ def program_config(program: str) -> SettingsConfigDict:
     )
 
 
-def _name_setting(settings: type[ProgramSettings], place: tuple[int | str, ...]) -> str:
+def _name_setting(settings: type[ProgramSettings], place: tuple[int | str, ...], value: object) -> str:
     """As its owner wrote it: on the command line, or in the file."""
     name = ".".join(map(str, place))
-    if name in settings.section:
+    if name in settings.section and settings.section[name] == value:
         return f"{name} in [{settings.program}] of the configuration file"
     return f"--{name.replace('_', '-')}"
 

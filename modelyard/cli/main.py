@@ -22,4 +22,6 @@ def _open_closed_streams() -> None:
     """Python has None for what the caller closed (`>&-`), and the next file that is opened would take its number."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)  # a program takes the place of this one
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
