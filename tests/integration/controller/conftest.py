@@ -1,6 +1,6 @@
-"""A controller for each test: quick to call things lost, so that tests need not wait."""
+"""A controller for each test: quick to call things lost, so that tests need not wait. Or one for a module."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +22,12 @@ async def controller(tmp_path: Path) -> AsyncIterator[ControllerUnderTest]:
 async def yard(controller: ControllerUnderTest) -> AsyncIterator[Stubs]:
     async with controller.connect() as stubs:
         yield stubs
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControllerUnderTest]:
+    """For tests that leave it as they found it."""
+    under_test = ControllerUnderTest(tmp_path_factory.mktemp("controller"))
+    under_test.program.start()
+    yield under_test
+    under_test.program.kill()

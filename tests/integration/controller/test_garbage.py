@@ -1,7 +1,7 @@
 """Bytes that are not the request's message: every method says so, and the controller goes on."""
 
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,14 +19,6 @@ FILES = (agent_pb2, deployments_pb2, registry_pb2, routing_pb2, health_pb2, refl
 METHODS: list[MethodDescriptor] = [
     method for file in FILES for service in file.DESCRIPTOR.services_by_name.values() for method in service.methods
 ]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControllerUnderTest]:
-    under_test = ControllerUnderTest(tmp_path_factory.mktemp("controller"))
-    under_test.program.start()
-    yield under_test
-    under_test.program.kill()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Who may connect, and what happens to a stream that breaks the rules or is replaced."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,14 +10,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from modelyard.v1 import agent_pb2, agent_pb2_grpc, resources_pb2
 from tests.integration.controller.fakes import FakeAgent, FakePeer, FakeRouter
 from tests.integration.controller.yard import ControllerUnderTest, Stubs, eventually
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControllerUnderTest]:
-    under_test = ControllerUnderTest(tmp_path_factory.mktemp("controller"))
-    under_test.program.start()
-    yield under_test
-    under_test.program.kill()
 
 
 @pytest.fixture

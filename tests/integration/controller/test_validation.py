@@ -1,8 +1,7 @@
 """What can be asked of a deployment, and how what cannot is refused."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,16 +12,8 @@ from modelyard.v1.resources_pb2 import DeploymentStatus
 from tests.integration.controller.yard import ControllerUnderTest, Stubs
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControllerUnderTest]:
-    under_test = ControllerUnderTest(tmp_path_factory.mktemp("controller"))
-    under_test.program.start()
-    yield under_test
-    under_test.program.kill()
-
-
 @pytest.fixture
-async def yard(shared: ControllerUnderTest, tmp_path: Path) -> AsyncIterator[Stubs]:
+async def yard(shared: ControllerUnderTest) -> AsyncIterator[Stubs]:
     async with shared.connect() as stubs:
         yield stubs
 

@@ -15,7 +15,7 @@ from modelyard.v1 import resources_pb2
 from tests.harness.onnx_pieces import linear_bytes
 from tests.integration.registry.conftest import MAX_MODEL_BYTES, Yard, messages, serve
 
-GOOD = linear_bytes()
+GOOD, OTHER = linear_bytes(), linear_bytes(seed=1)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -124,6 +124,21 @@ async def test_an_upload_that_is_cut_off_leaves_nothing(yard: Yard) -> None:
     await until(lambda: not yard.stored_files())
     assert yard.is_untouched()
     assert (await yard.register("resnet", GOOD)).number == 1
+
+
+async def test_a_second_version_that_is_cut_off_leaves_the_first_alone(yard: Yard) -> None:
+    assert (await yard.register("resnet", GOOD)).number == 1
+    kept = yard.stored_files()
+    for model, content in (("resnet", OTHER), ("vgg", GOOD)):
+        header, chunk = messages(model, content)
+        call = yard.stub.CreateVersion()
+        await call.write(header)
+        await call.write(pb.CreateVersionRequest(chunk=chunk.chunk[:50]))
+        await until(lambda: yard.stored_files() != kept)
+        call.cancel()
+        await until(lambda: yard.stored_files() == kept)
+    assert await yard.read(hashlib.sha256(GOOD).hexdigest()) == GOOD
+    assert (await yard.register("resnet", OTHER)).number == 2
 
 
 async def test_a_client_that_dies_leaves_nothing(yard: Yard) -> None:
