@@ -4,12 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from modelyard import resource_names
 
 
 class ModelFormat(StrEnum):
     ONNX = "onnx"
+    SAVEDMODEL = "savedmodel"  # TensorFlow's
+    TENSORRT = "tensorrt"  # a plan
+
+
+class Packaging(StrEnum):
+    """How the stored bytes are to be read."""
+
+    FILE = "file"  # the model's one file
+    TAR = "tar"  # a tar of its folder, made by modelyard.packing
 
 
 @dataclass(frozen=True)
@@ -26,8 +36,67 @@ class Signature:
 
 
 @dataclass(frozen=True)
+class OnnxDetails:
+    ir_version: int
+    opsets: Mapping[str, int]  # by domain; "" is ONNX's own
+    producer: str = ""
+    producer_version: str = ""
+    external_data_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SavedModelDetails:
+    """`Version.signature` is the one of `signatures` under the key `served_signature`."""
+
+    tensorflow_version: str
+    tags: tuple[str, ...]
+    signatures: Mapping[str, Signature]
+    served_signature: str
+
+
+@dataclass(frozen=True)
+class TensorrtDetails:
+    tensorrt_version: str = ""  # "": its header does not tell
+    gpu: str = ""  # as its owner named it
+
+
+FormatDetails = OnnxDetails | SavedModelDetails | TensorrtDetails
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a version came from, as its owner says."""
+
+    git_commit: str = ""
+    training_run: str = ""
+    dataset_uri: str = ""
+    uri: str = ""  # where the controller read the model, without a password; "": it was sent
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One set of inputs, an .npz file with an array for each input, kept by its content."""
+
+    sha256: str
+    size_bytes: int
+    is_made: bool  # nobody gave one: it was made from the signature
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a version was in the yard or the registry that it was imported from."""
+
+    model_id: str
+    user: str = ""
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class VersionDraft:
-    """A version before it has a number: what was uploaded and what its owner says of it."""
+    """A version before it has a number: what was uploaded and what its owner says of it.
+
+    `description`, `metrics` and `tags` can be changed later, by a `VersionChange`; nothing else can.
+    """
 
     model: str
     format: ModelFormat
@@ -40,6 +109,11 @@ class VersionDraft:
     metrics: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    packaging: Packaging = Packaging.FILE
+    details: FormatDetails | None = None  # None: registered before they were kept
+    source: Source = Source()
+    sample: Sample | None = None  # None: registered before they were kept, or its signature is not known
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +121,9 @@ class Version:
     number: int
     facts: VersionDraft
     created_at: datetime
+    revision: int = 0  # how often it was changed
+    deleted_at: datetime | None = None  # set while it is out of sight
+    purged_at: datetime | None = None  # set once its files are gone
 
     @property
     def model(self) -> str:
@@ -58,6 +135,34 @@ class Version:
 
 
 @dataclass(frozen=True)
+class VersionEdit:
+    """A change that somebody wants of a version. What is not named stays."""
+
+    description: str | None = None
+    set_tags: Mapping[str, str] = field(default_factory=dict)
+    remove_tags: tuple[str, ...] = ()
+    add_metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VersionChange:
+    """A change that was made. `changes`: JSON, {"tags": {"from": {...}, "to": {...}}}, only what changed."""
+
+    revision: int
+    author: "Author"
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who did something, when and why."""
+
+    at: datetime
+    user: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Alias:
     model: str
     name: str
@@ -65,6 +170,51 @@ class Alias:
     moved_at: datetime
     user: str = ""
     reason: str = ""
+
+
+class MoveKind(StrEnum):
+    SET = "set"
+    ROLLBACK = "rollback"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class AliasMove:
+    model: str
+    alias: str
+    kind: MoveKind
+    from_version: int | None  # None: there was no such alias
+    to_version: int | None  # None: it was removed
+    author: Author
+
+
+class FactKind(StrEnum):
+    """What the lineage store is told of."""
+
+    REGISTERED = "registered"
+    CHANGED = "changed"  # details: revision, changes
+    ALIASED = "aliased"  # details: kind, from_version
+    DEPLOYED = "deployed"  # the alias is deployed like this, and points to this version; details: replicas, threads
+    UNDEPLOYED = "undeployed"
+    DELETED = "deleted"
+    RESTORED = "restored"
+    PURGED = "purged"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that happened to a version, written in the transaction in which it did. Facts are never changed.
+
+    `alias`: of ALIASED, DEPLOYED and UNDEPLOYED, else "". `details`: JSON.
+    """
+
+    number: int  # of the fact, growing
+    kind: FactKind
+    model: str
+    version: int
+    author: Author
+    alias: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,6 +331,10 @@ class Node:
     # The newest desired set made for it, and the replica-ids in that; 0: none since the controller started.
     desired_generation: int = 0
     desired: frozenset[str] = frozenset()
+    # What its runtimes can serve.
+    formats: frozenset[ModelFormat] = frozenset({ModelFormat.ONNX})
+    # False: its agent is of a release that knows no Packaging.TAR.
+    takes_folders: bool = True
 
 
 @dataclass(frozen=True)
@@ -234,6 +388,7 @@ class StoredState:
 
     revision: int
     deployments: Mapping[DeploymentKey, Deployment]
+    # Of the models that are deployed; most of a large registry's are not.
     aliases: Mapping[DeploymentKey, Alias]
     replicas: Mapping[str, Replica]
     # Those that a deployment's alias or a replica refers to.

@@ -16,7 +16,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from modelyard.v1 import resources_pb2 as modelyard_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emodelyard/v1/deployments.proto\x12\x0cmodelyard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cmodelyard/v1/resources.proto\"\x8f\x01\n\x17UpdateDeploymentRequest\x12,\n\ndeployment\x18\x01 \x01(\x0b\x32\x18.modelyard.v1.Deployment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\"H\n\x18UpdateDeploymentResponse\x12,\n\ndeployment\x18\x01 \x01(\x0b\x32\x18.modelyard.v1.Deployment\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x15GetDeploymentResponse\x12,\n\ndeployment\x18\x01 \x01(\x0b\x32\x18.modelyard.v1.Deployment\"(\n\x16ListDeploymentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"H\n\x17ListDeploymentsResponse\x12-\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x18.modelyard.v1.Deployment\"\'\n\x17\x44\x65leteDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteDeploymentResponse\"\x12\n\x10ListNodesRequest\"6\n\x11ListNodesResponse\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.modelyard.v1.Node\"%\n\x13ListReplicasRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"?\n\x14ListReplicasResponse\x12\'\n\x08replicas\x18\x01 \x03(\x0b\x32\x15.modelyard.v1.Replica\"\x12\n\x10GetStatusRequest\"\xcd\x02\n\x11GetStatusResponse\x12\x1b\n\x13route_table_version\x18\x01 \x01(\x03\x12\x37\n\x07routers\x18\x02 \x03(\x0b\x32&.modelyard.v1.GetStatusResponse.Router\x12!\n\x05nodes\x18\x03 \x03(\x0b\x32\x12.modelyard.v1.Node\x12-\n\x0b\x64\x65ployments\x18\x04 \x03(\x0b\x32\x18.modelyard.v1.Deployment\x12\'\n\x08replicas\x18\x05 \x03(\x0b\x32\x15.modelyard.v1.Replica\x1ag\n\x06Router\x12\x11\n\trouter_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x17\n\x0f\x61pplied_version\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t2\x93\x03\n\x11\x44\x65ploymentService\x12\x61\n\x10UpdateDeployment\x12%.modelyard.v1.UpdateDeploymentRequest\x1a&.modelyard.v1.UpdateDeploymentResponse\x12X\n\rGetDeployment\x12\".modelyard.v1.GetDeploymentRequest\x1a#.modelyard.v1.GetDeploymentResponse\x12^\n\x0fListDeployments\x12$.modelyard.v1.ListDeploymentsRequest\x1a%.modelyard.v1.ListDeploymentsResponse\x12\x61\n\x10\x44\x65leteDeployment\x12%.modelyard.v1.DeleteDeploymentRequest\x1a&.modelyard.v1.DeleteDeploymentResponse2\x83\x02\n\x0e\x43lusterService\x12L\n\tListNodes\x12\x1e.modelyard.v1.ListNodesRequest\x1a\x1f.modelyard.v1.ListNodesResponse\x12U\n\x0cListReplicas\x12!.modelyard.v1.ListReplicasRequest\x1a\".modelyard.v1.ListReplicasResponse\x12L\n\tGetStatus\x12\x1e.modelyard.v1.GetStatusRequest\x1a\x1f.modelyard.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emodelyard/v1/deployments.proto\x12\x0cmodelyard.v1\x1a google/protobuf/field_mask.proto\x1a\x1cmodelyard/v1/resources.proto\"\xad\x01\n\x17UpdateDeploymentRequest\x12,\n\ndeployment\x18\x01 \x01(\x0b\x32\x18.modelyard.v1.Deployment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"H\n\x18UpdateDeploymentResponse\x12,\n\ndeployment\x18\x01 \x01(\x0b\x32\x18.modelyard.v1.Deployment\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x15GetDeploymentResponse\x12,\n\ndeployment\x18\x01 \x01(\x0b\x32\x18.modelyard.v1.Deployment\"(\n\x16ListDeploymentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"H\n\x17ListDeploymentsResponse\x12-\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x18.modelyard.v1.Deployment\"E\n\x17\x44\x65leteDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x1a\n\x18\x44\x65leteDeploymentResponse\"\x12\n\x10ListNodesRequest\"6\n\x11ListNodesResponse\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.modelyard.v1.Node\"%\n\x13ListReplicasRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"?\n\x14ListReplicasResponse\x12\'\n\x08replicas\x18\x01 \x03(\x0b\x32\x15.modelyard.v1.Replica\"\x12\n\x10GetStatusRequest\"\xcd\x02\n\x11GetStatusResponse\x12\x1b\n\x13route_table_version\x18\x01 \x01(\x03\x12\x37\n\x07routers\x18\x02 \x03(\x0b\x32&.modelyard.v1.GetStatusResponse.Router\x12!\n\x05nodes\x18\x03 \x03(\x0b\x32\x12.modelyard.v1.Node\x12-\n\x0b\x64\x65ployments\x18\x04 \x03(\x0b\x32\x18.modelyard.v1.Deployment\x12\'\n\x08replicas\x18\x05 \x03(\x0b\x32\x15.modelyard.v1.Replica\x1ag\n\x06Router\x12\x11\n\trouter_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x17\n\x0f\x61pplied_version\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t2\x93\x03\n\x11\x44\x65ploymentService\x12\x61\n\x10UpdateDeployment\x12%.modelyard.v1.UpdateDeploymentRequest\x1a&.modelyard.v1.UpdateDeploymentResponse\x12X\n\rGetDeployment\x12\".modelyard.v1.GetDeploymentRequest\x1a#.modelyard.v1.GetDeploymentResponse\x12^\n\x0fListDeployments\x12$.modelyard.v1.ListDeploymentsRequest\x1a%.modelyard.v1.ListDeploymentsResponse\x12\x61\n\x10\x44\x65leteDeployment\x12%.modelyard.v1.DeleteDeploymentRequest\x1a&.modelyard.v1.DeleteDeploymentResponse2\x83\x02\n\x0e\x43lusterService\x12L\n\tListNodes\x12\x1e.modelyard.v1.ListNodesRequest\x1a\x1f.modelyard.v1.ListNodesResponse\x12U\n\x0cListReplicas\x12!.modelyard.v1.ListReplicasRequest\x1a\".modelyard.v1.ListReplicasResponse\x12L\n\tGetStatus\x12\x1e.modelyard.v1.GetStatusRequest\x1a\x1f.modelyard.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,37 +24,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelyard.v1.deployments_pb
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_start=113
-  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_end=256
-  _globals['_UPDATEDEPLOYMENTRESPONSE']._serialized_start=258
-  _globals['_UPDATEDEPLOYMENTRESPONSE']._serialized_end=330
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=332
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=368
-  _globals['_GETDEPLOYMENTRESPONSE']._serialized_start=370
-  _globals['_GETDEPLOYMENTRESPONSE']._serialized_end=439
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=441
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=481
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=483
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=555
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=557
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=596
-  _globals['_DELETEDEPLOYMENTRESPONSE']._serialized_start=598
-  _globals['_DELETEDEPLOYMENTRESPONSE']._serialized_end=624
-  _globals['_LISTNODESREQUEST']._serialized_start=626
-  _globals['_LISTNODESREQUEST']._serialized_end=644
-  _globals['_LISTNODESRESPONSE']._serialized_start=646
-  _globals['_LISTNODESRESPONSE']._serialized_end=700
-  _globals['_LISTREPLICASREQUEST']._serialized_start=702
-  _globals['_LISTREPLICASREQUEST']._serialized_end=739
-  _globals['_LISTREPLICASRESPONSE']._serialized_start=741
-  _globals['_LISTREPLICASRESPONSE']._serialized_end=804
-  _globals['_GETSTATUSREQUEST']._serialized_start=806
-  _globals['_GETSTATUSREQUEST']._serialized_end=824
-  _globals['_GETSTATUSRESPONSE']._serialized_start=827
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1160
-  _globals['_GETSTATUSRESPONSE_ROUTER']._serialized_start=1057
-  _globals['_GETSTATUSRESPONSE_ROUTER']._serialized_end=1160
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=1163
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=1566
-  _globals['_CLUSTERSERVICE']._serialized_start=1569
-  _globals['_CLUSTERSERVICE']._serialized_end=1828
+  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_end=286
+  _globals['_UPDATEDEPLOYMENTRESPONSE']._serialized_start=288
+  _globals['_UPDATEDEPLOYMENTRESPONSE']._serialized_end=360
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=362
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=398
+  _globals['_GETDEPLOYMENTRESPONSE']._serialized_start=400
+  _globals['_GETDEPLOYMENTRESPONSE']._serialized_end=469
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=471
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=511
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=513
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=585
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=587
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=656
+  _globals['_DELETEDEPLOYMENTRESPONSE']._serialized_start=658
+  _globals['_DELETEDEPLOYMENTRESPONSE']._serialized_end=684
+  _globals['_LISTNODESREQUEST']._serialized_start=686
+  _globals['_LISTNODESREQUEST']._serialized_end=704
+  _globals['_LISTNODESRESPONSE']._serialized_start=706
+  _globals['_LISTNODESRESPONSE']._serialized_end=760
+  _globals['_LISTREPLICASREQUEST']._serialized_start=762
+  _globals['_LISTREPLICASREQUEST']._serialized_end=799
+  _globals['_LISTREPLICASRESPONSE']._serialized_start=801
+  _globals['_LISTREPLICASRESPONSE']._serialized_end=864
+  _globals['_GETSTATUSREQUEST']._serialized_start=866
+  _globals['_GETSTATUSREQUEST']._serialized_end=884
+  _globals['_GETSTATUSRESPONSE']._serialized_start=887
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1220
+  _globals['_GETSTATUSRESPONSE_ROUTER']._serialized_start=1117
+  _globals['_GETSTATUSRESPONSE_ROUTER']._serialized_end=1220
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=1223
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=1626
+  _globals['_CLUSTERSERVICE']._serialized_start=1629
+  _globals['_CLUSTERSERVICE']._serialized_end=1888
 # @@protoc_insertion_point(module_scope)

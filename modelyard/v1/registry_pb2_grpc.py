@@ -20,6 +20,41 @@ class RegistryServiceStub(object):
                 request_serializer=modelyard_dot_v1_dot_registry__pb2.CreateVersionRequest.SerializeToString,
                 response_deserializer=modelyard_dot_v1_dot_registry__pb2.CreateVersionResponse.FromString,
                 )
+        self.FindUpload = channel.unary_unary(
+                '/modelyard.v1.RegistryService/FindUpload',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.FindUploadRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.FindUploadResponse.FromString,
+                )
+        self.CreateVersionFromUri = channel.unary_stream(
+                '/modelyard.v1.RegistryService/CreateVersionFromUri',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.CreateVersionFromUriRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.CreateVersionFromUriResponse.FromString,
+                )
+        self.UpdateVersion = channel.unary_unary(
+                '/modelyard.v1.RegistryService/UpdateVersion',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.UpdateVersionRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.UpdateVersionResponse.FromString,
+                )
+        self.ListVersionChanges = channel.unary_unary(
+                '/modelyard.v1.RegistryService/ListVersionChanges',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.ListVersionChangesRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.ListVersionChangesResponse.FromString,
+                )
+        self.DeleteVersion = channel.unary_unary(
+                '/modelyard.v1.RegistryService/DeleteVersion',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.DeleteVersionRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.DeleteVersionResponse.FromString,
+                )
+        self.RestoreVersion = channel.unary_unary(
+                '/modelyard.v1.RegistryService/RestoreVersion',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.RestoreVersionRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.RestoreVersionResponse.FromString,
+                )
+        self.PurgeVersions = channel.unary_unary(
+                '/modelyard.v1.RegistryService/PurgeVersions',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.PurgeVersionsRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.PurgeVersionsResponse.FromString,
+                )
         self.GetModel = channel.unary_unary(
                 '/modelyard.v1.RegistryService/GetModel',
                 request_serializer=modelyard_dot_v1_dot_registry__pb2.GetModelRequest.SerializeToString,
@@ -45,10 +80,25 @@ class RegistryServiceStub(object):
                 request_serializer=modelyard_dot_v1_dot_registry__pb2.SetAliasRequest.SerializeToString,
                 response_deserializer=modelyard_dot_v1_dot_registry__pb2.SetAliasResponse.FromString,
                 )
+        self.RollbackAlias = channel.unary_unary(
+                '/modelyard.v1.RegistryService/RollbackAlias',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.RollbackAliasRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.RollbackAliasResponse.FromString,
+                )
         self.DeleteAlias = channel.unary_unary(
                 '/modelyard.v1.RegistryService/DeleteAlias',
                 request_serializer=modelyard_dot_v1_dot_registry__pb2.DeleteAliasRequest.SerializeToString,
                 response_deserializer=modelyard_dot_v1_dot_registry__pb2.DeleteAliasResponse.FromString,
+                )
+        self.ListAliasMoves = channel.unary_unary(
+                '/modelyard.v1.RegistryService/ListAliasMoves',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.ListAliasMovesRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.ListAliasMovesResponse.FromString,
+                )
+        self.GetLineage = channel.unary_unary(
+                '/modelyard.v1.RegistryService/GetLineage',
+                request_serializer=modelyard_dot_v1_dot_registry__pb2.GetLineageRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_registry__pb2.GetLineageResponse.FromString,
                 )
         self.ReadArtifact = channel.unary_stream(
                 '/modelyard.v1.RegistryService/ReadArtifact',
@@ -62,9 +112,58 @@ class RegistryServiceServicer(object):
     """
 
     def CreateVersion(self, request_iterator, context):
-        """Registers a model file: the first message carries `header`, each later one a `chunk` of the file.
-        All or nothing: a stream that is cut off, or sends no byte for a minute, leaves no trace.
-        What the header alone tells is refused before the first chunk.
+        """Registers a model: the first message carries `header`, each later one a `chunk` of the file (a folder is sent
+        as a tar, a zip or tar is unpacked). All or nothing: no cut leaves half a version. What arrived of a stream that
+        was cut off is kept for a day: `FindUpload` tells how much, and the next try sends the rest. A stream that sends
+        no byte for a minute is ended. What the header alone tells is refused before the first chunk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindUpload(self, request, context):
+        """How much of a file the controller has already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateVersionFromUri(self, request, context):
+        """Registers a model that the controller reads itself. Tells how far it is; the last message has the version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateVersion(self, request, context):
+        """Changes what may change of a version: its description, tags and metrics. Each change is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVersionChanges(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVersion(self, request, context):
+        """Takes a version out of sight; FAILED_PRECONDITION while it is served or an alias points to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreVersion(self, request, context):
+        """Takes the deletion back, until the version is purged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeVersions(self, request, context):
+        """Removes the files of deleted versions, and files that no record needs. The records stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,8 +200,28 @@ class RegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RollbackAlias(self, request, context):
+        """Points an alias back to the version that it pointed to before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteAlias(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAliasMoves(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLineage(self, request, context):
+        """What a version came from and went through, as the lineage store has it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -121,6 +240,41 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.CreateVersion,
                     request_deserializer=modelyard_dot_v1_dot_registry__pb2.CreateVersionRequest.FromString,
                     response_serializer=modelyard_dot_v1_dot_registry__pb2.CreateVersionResponse.SerializeToString,
+            ),
+            'FindUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindUpload,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.FindUploadRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.FindUploadResponse.SerializeToString,
+            ),
+            'CreateVersionFromUri': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateVersionFromUri,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.CreateVersionFromUriRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.CreateVersionFromUriResponse.SerializeToString,
+            ),
+            'UpdateVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateVersion,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.UpdateVersionRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.UpdateVersionResponse.SerializeToString,
+            ),
+            'ListVersionChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVersionChanges,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.ListVersionChangesRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.ListVersionChangesResponse.SerializeToString,
+            ),
+            'DeleteVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVersion,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.DeleteVersionRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.DeleteVersionResponse.SerializeToString,
+            ),
+            'RestoreVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreVersion,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.RestoreVersionRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.RestoreVersionResponse.SerializeToString,
+            ),
+            'PurgeVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeVersions,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.PurgeVersionsRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.PurgeVersionsResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -147,10 +301,25 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=modelyard_dot_v1_dot_registry__pb2.SetAliasRequest.FromString,
                     response_serializer=modelyard_dot_v1_dot_registry__pb2.SetAliasResponse.SerializeToString,
             ),
+            'RollbackAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackAlias,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.RollbackAliasRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.RollbackAliasResponse.SerializeToString,
+            ),
             'DeleteAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteAlias,
                     request_deserializer=modelyard_dot_v1_dot_registry__pb2.DeleteAliasRequest.FromString,
                     response_serializer=modelyard_dot_v1_dot_registry__pb2.DeleteAliasResponse.SerializeToString,
+            ),
+            'ListAliasMoves': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAliasMoves,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.ListAliasMovesRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.ListAliasMovesResponse.SerializeToString,
+            ),
+            'GetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineage,
+                    request_deserializer=modelyard_dot_v1_dot_registry__pb2.GetLineageRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_registry__pb2.GetLineageResponse.SerializeToString,
             ),
             'ReadArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadArtifact,
@@ -182,6 +351,125 @@ class RegistryService(object):
         return grpc.experimental.stream_unary(request_iterator, target, '/modelyard.v1.RegistryService/CreateVersion',
             modelyard_dot_v1_dot_registry__pb2.CreateVersionRequest.SerializeToString,
             modelyard_dot_v1_dot_registry__pb2.CreateVersionResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def FindUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/FindUpload',
+            modelyard_dot_v1_dot_registry__pb2.FindUploadRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.FindUploadResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def CreateVersionFromUri(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/modelyard.v1.RegistryService/CreateVersionFromUri',
+            modelyard_dot_v1_dot_registry__pb2.CreateVersionFromUriRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.CreateVersionFromUriResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def UpdateVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/UpdateVersion',
+            modelyard_dot_v1_dot_registry__pb2.UpdateVersionRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.UpdateVersionResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListVersionChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/ListVersionChanges',
+            modelyard_dot_v1_dot_registry__pb2.ListVersionChangesRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.ListVersionChangesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def DeleteVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/DeleteVersion',
+            modelyard_dot_v1_dot_registry__pb2.DeleteVersionRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.DeleteVersionResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RestoreVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/RestoreVersion',
+            modelyard_dot_v1_dot_registry__pb2.RestoreVersionRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.RestoreVersionResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def PurgeVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/PurgeVersions',
+            modelyard_dot_v1_dot_registry__pb2.PurgeVersionsRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.PurgeVersionsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 
@@ -271,6 +559,23 @@ class RegistryService(object):
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 
     @staticmethod
+    def RollbackAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/RollbackAlias',
+            modelyard_dot_v1_dot_registry__pb2.RollbackAliasRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.RollbackAliasResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
     def DeleteAlias(request,
             target,
             options=(),
@@ -284,6 +589,40 @@ class RegistryService(object):
         return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/DeleteAlias',
             modelyard_dot_v1_dot_registry__pb2.DeleteAliasRequest.SerializeToString,
             modelyard_dot_v1_dot_registry__pb2.DeleteAliasResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListAliasMoves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/ListAliasMoves',
+            modelyard_dot_v1_dot_registry__pb2.ListAliasMovesRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.ListAliasMovesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.RegistryService/GetLineage',
+            modelyard_dot_v1_dot_registry__pb2.GetLineageRequest.SerializeToString,
+            modelyard_dot_v1_dot_registry__pb2.GetLineageResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

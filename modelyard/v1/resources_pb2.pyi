@@ -11,6 +11,14 @@ class ModelFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MODEL_FORMAT_UNSPECIFIED: _ClassVar[ModelFormat]
     MODEL_FORMAT_ONNX: _ClassVar[ModelFormat]
+    MODEL_FORMAT_SAVEDMODEL: _ClassVar[ModelFormat]
+    MODEL_FORMAT_TENSORRT: _ClassVar[ModelFormat]
+
+class Packaging(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PACKAGING_UNSPECIFIED: _ClassVar[Packaging]
+    PACKAGING_FILE: _ClassVar[Packaging]
+    PACKAGING_TAR: _ClassVar[Packaging]
 
 class ReplicaState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -25,6 +33,11 @@ class ReplicaState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPLICA_STATE_STOPPED: _ClassVar[ReplicaState]
 MODEL_FORMAT_UNSPECIFIED: ModelFormat
 MODEL_FORMAT_ONNX: ModelFormat
+MODEL_FORMAT_SAVEDMODEL: ModelFormat
+MODEL_FORMAT_TENSORRT: ModelFormat
+PACKAGING_UNSPECIFIED: Packaging
+PACKAGING_FILE: Packaging
+PACKAGING_TAR: Packaging
 REPLICA_STATE_UNSPECIFIED: ReplicaState
 REPLICA_STATE_PENDING: ReplicaState
 REPLICA_STATE_FETCHING: ReplicaState
@@ -53,6 +66,96 @@ class Signature(_message.Message):
     outputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
     def __init__(self, inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ...) -> None: ...
 
+class FormatDetails(_message.Message):
+    __slots__ = ("onnx", "savedmodel", "tensorrt")
+    ONNX_FIELD_NUMBER: _ClassVar[int]
+    SAVEDMODEL_FIELD_NUMBER: _ClassVar[int]
+    TENSORRT_FIELD_NUMBER: _ClassVar[int]
+    onnx: OnnxDetails
+    savedmodel: SavedModelDetails
+    tensorrt: TensorrtDetails
+    def __init__(self, onnx: _Optional[_Union[OnnxDetails, _Mapping]] = ..., savedmodel: _Optional[_Union[SavedModelDetails, _Mapping]] = ..., tensorrt: _Optional[_Union[TensorrtDetails, _Mapping]] = ...) -> None: ...
+
+class OnnxDetails(_message.Message):
+    __slots__ = ("ir_version", "opsets", "producer", "producer_version", "external_data_files")
+    class OpsetsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    IR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    OPSETS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_DATA_FILES_FIELD_NUMBER: _ClassVar[int]
+    ir_version: int
+    opsets: _containers.ScalarMap[str, int]
+    producer: str
+    producer_version: str
+    external_data_files: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ir_version: _Optional[int] = ..., opsets: _Optional[_Mapping[str, int]] = ..., producer: _Optional[str] = ..., producer_version: _Optional[str] = ..., external_data_files: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SavedModelDetails(_message.Message):
+    __slots__ = ("tensorflow_version", "tags", "signatures", "served_signature")
+    class SignaturesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Signature
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Signature, _Mapping]] = ...) -> None: ...
+    TENSORFLOW_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    SERVED_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    tensorflow_version: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    signatures: _containers.MessageMap[str, Signature]
+    served_signature: str
+    def __init__(self, tensorflow_version: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., signatures: _Optional[_Mapping[str, Signature]] = ..., served_signature: _Optional[str] = ...) -> None: ...
+
+class TensorrtDetails(_message.Message):
+    __slots__ = ("tensorrt_version", "gpu")
+    TENSORRT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    tensorrt_version: str
+    gpu: str
+    def __init__(self, tensorrt_version: _Optional[str] = ..., gpu: _Optional[str] = ...) -> None: ...
+
+class Source(_message.Message):
+    __slots__ = ("git_commit", "training_run", "dataset_uri", "uri")
+    GIT_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_RUN_FIELD_NUMBER: _ClassVar[int]
+    DATASET_URI_FIELD_NUMBER: _ClassVar[int]
+    URI_FIELD_NUMBER: _ClassVar[int]
+    git_commit: str
+    training_run: str
+    dataset_uri: str
+    uri: str
+    def __init__(self, git_commit: _Optional[str] = ..., training_run: _Optional[str] = ..., dataset_uri: _Optional[str] = ..., uri: _Optional[str] = ...) -> None: ...
+
+class Sample(_message.Message):
+    __slots__ = ("sha256", "size_bytes", "is_made")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    IS_MADE_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    size_bytes: int
+    is_made: bool
+    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., is_made: bool = ...) -> None: ...
+
+class Origin(_message.Message):
+    __slots__ = ("model_id", "user", "create_time")
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    user: str
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, model_id: _Optional[str] = ..., user: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class Model(_message.Message):
     __slots__ = ("name", "model", "latest_version", "aliases", "create_time")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -68,7 +171,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., latest_version: _Optional[int] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Version(_message.Message):
-    __slots__ = ("name", "model_id", "model", "number", "format", "uri", "sha256", "size_bytes", "signature", "description", "user", "metrics", "parameters", "tags", "create_time")
+    __slots__ = ("name", "model_id", "model", "number", "format", "uri", "sha256", "size_bytes", "signature", "description", "user", "metrics", "parameters", "tags", "create_time", "packaging", "details", "source", "sample", "origin", "revision", "delete_time", "purge_time")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +208,14 @@ class Version(_message.Message):
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PACKAGING_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PURGE_TIME_FIELD_NUMBER: _ClassVar[int]
     name: str
     model_id: str
     model: str
@@ -120,7 +231,29 @@ class Version(_message.Message):
     parameters: _containers.ScalarMap[str, str]
     tags: _containers.ScalarMap[str, str]
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ..., model: _Optional[str] = ..., number: _Optional[int] = ..., format: _Optional[_Union[ModelFormat, str]] = ..., uri: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., description: _Optional[str] = ..., user: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    packaging: Packaging
+    details: FormatDetails
+    source: Source
+    sample: Sample
+    origin: Origin
+    revision: int
+    delete_time: _timestamp_pb2.Timestamp
+    purge_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ..., model: _Optional[str] = ..., number: _Optional[int] = ..., format: _Optional[_Union[ModelFormat, str]] = ..., uri: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., description: _Optional[str] = ..., user: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., packaging: _Optional[_Union[Packaging, str]] = ..., details: _Optional[_Union[FormatDetails, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., sample: _Optional[_Union[Sample, _Mapping]] = ..., origin: _Optional[_Union[Origin, _Mapping]] = ..., revision: _Optional[int] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class VersionChange(_message.Message):
+    __slots__ = ("revision", "user", "reason", "time", "changes_json")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_JSON_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    user: str
+    reason: str
+    time: _timestamp_pb2.Timestamp
+    changes_json: str
+    def __init__(self, revision: _Optional[int] = ..., user: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., changes_json: _Optional[str] = ...) -> None: ...
 
 class Alias(_message.Message):
     __slots__ = ("name", "model", "alias", "version", "user", "reason", "update_time")
@@ -139,6 +272,36 @@ class Alias(_message.Message):
     reason: str
     update_time: _timestamp_pb2.Timestamp
     def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., user: _Optional[str] = ..., reason: _Optional[str] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AliasMove(_message.Message):
+    __slots__ = ("model", "alias", "kind", "from_version", "to_version", "user", "reason", "time")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[AliasMove.Kind]
+        SET: _ClassVar[AliasMove.Kind]
+        ROLLBACK: _ClassVar[AliasMove.Kind]
+        REMOVE: _ClassVar[AliasMove.Kind]
+    KIND_UNSPECIFIED: AliasMove.Kind
+    SET: AliasMove.Kind
+    ROLLBACK: AliasMove.Kind
+    REMOVE: AliasMove.Kind
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FROM_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TO_VERSION_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    alias: str
+    kind: AliasMove.Kind
+    from_version: int
+    to_version: int
+    user: str
+    reason: str
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., kind: _Optional[_Union[AliasMove.Kind, str]] = ..., from_version: _Optional[int] = ..., to_version: _Optional[int] = ..., user: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Deployment(_message.Message):
     __slots__ = ("name", "model", "alias", "replicas", "threads", "memory_bytes", "no_retries", "status")
@@ -225,16 +388,18 @@ class Replica(_message.Message):
     def __init__(self, name: _Optional[str] = ..., replica_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., node: _Optional[str] = ..., allocation: _Optional[_Union[Allocation, _Mapping]] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., address: _Optional[str] = ..., restarts: _Optional[int] = ..., message: _Optional[str] = ..., retiring: bool = ...) -> None: ...
 
 class NodeResources(_message.Message):
-    __slots__ = ("cores", "memory_bytes", "replicas_per_core", "hardware_class")
+    __slots__ = ("cores", "memory_bytes", "replicas_per_core", "hardware_class", "formats")
     CORES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_PER_CORE_FIELD_NUMBER: _ClassVar[int]
     HARDWARE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    FORMATS_FIELD_NUMBER: _ClassVar[int]
     cores: _containers.RepeatedScalarFieldContainer[int]
     memory_bytes: int
     replicas_per_core: int
     hardware_class: str
-    def __init__(self, cores: _Optional[_Iterable[int]] = ..., memory_bytes: _Optional[int] = ..., replicas_per_core: _Optional[int] = ..., hardware_class: _Optional[str] = ...) -> None: ...
+    formats: _containers.RepeatedScalarFieldContainer[ModelFormat]
+    def __init__(self, cores: _Optional[_Iterable[int]] = ..., memory_bytes: _Optional[int] = ..., replicas_per_core: _Optional[int] = ..., hardware_class: _Optional[str] = ..., formats: _Optional[_Iterable[_Union[ModelFormat, str]]] = ...) -> None: ...
 
 class Node(_message.Message):
     __slots__ = ("name", "node", "address", "resources", "connected", "free_core_slots", "free_memory_bytes", "replicas", "last_seen_time")
