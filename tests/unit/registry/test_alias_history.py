@@ -1,70 +1,77 @@
-"""Who pointed what where, and when: nothing of it is ever lost."""
+"""Where a rollback leads, and what an alias pointed to at a moment."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import count
 
 import pytest
-import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.domain import Alias, ModelFormat, Signature, VersionDraft
-from controlplane.registry.sql.database import Database
-from controlplane.registry.sql.migrate import open_database
-from controlplane.registry.sql.registry_store import SqlRegistryStore
-from controlplane.registry.sql.schema import alias_moves
-from modelyard.errors import NotFoundError
+from controlplane.domain import AliasMove, Author, MoveKind
+from controlplane.policy.alias_history import compute_rollback_target, compute_version_at
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-VERSIONS = 3
-# (alias, the version to point it to; None: delete it)
-moves = st.lists(st.tuples(st.sampled_from(["production", "staging"]), st.sampled_from([1, 2, 3, None])), max_size=12)
-unused_numbers = count()
+BACK = "back"
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path_factory.mktemp('history')}/yard.db")
-    yield database
-    database.close()
+def make_moves(*steps: int | str | None) -> list[AliasMove]:
+    """A version: set to it; None: removed; BACK: rolled back, to where the policy says. One a second."""
+    moves: list[AliasMove] = []
+    for second, step in enumerate(steps):
+        before = moves[-1].to_version if moves else None
+        kind, to = MoveKind.SET, step
+        if step is None:
+            kind = MoveKind.REMOVE
+        elif step == BACK:
+            kind, to = MoveKind.ROLLBACK, compute_rollback_target(moves)
+        assert to is None or isinstance(to, int)
+        author = Author(START + timedelta(seconds=second))
+        moves.append(AliasMove("resnet", "production", kind, before, to, author))
+    return moves
 
 
-def register(store: SqlRegistryStore, model: str) -> None:
-    for number in range(1, VERSIONS + 1):
-        facts = VersionDraft(model, ModelFormat.ONNX, "", str(number) * 64, 1, Signature((), ()))
-        store.create_version(facts, START)
+@pytest.mark.parametrize(
+    ("steps", "target"),
+    [
+        ((), None),
+        ((1,), None),
+        ((1, 2), 1),
+        ((1, 2, 3, BACK), 1),
+        ((1, 2, 3, BACK, BACK), None),
+        ((1, 2, BACK, 3), 1),
+        ((1, 2, 1), 2),
+        ((1, 2, 1, BACK), 1),
+        ((1, None), 1),
+        ((1, None, BACK), None),
+        ((1, 2, None, BACK), 1),
+        ((1, None, 2), 1),
+        ((3, 1, None, 1), 3),
+        ((1, None, 1), None),
+    ],
+)
+def test_a_rollback_leads_to_the_version_before(steps: tuple[int | str | None, ...], target: int | None) -> None:
+    assert compute_rollback_target(make_moves(*steps)) == target
 
 
-def read_history(database: Database, model: str) -> list[tuple[object, ...]]:
-    columns = (alias_moves.c.alias, alias_moves.c.from_version, alias_moves.c.to_version, alias_moves.c.moved_at)
-    query = sa.select(*columns).where(alias_moves.c.model == model).order_by(alias_moves.c.id)
-    with database.reading() as connection:
-        return [tuple(row) for row in connection.execute(query)]
+@given(st.lists(st.sampled_from([1, 2, 3, None, BACK]), max_size=20))
+def test_rollbacks_come_to_an_end_and_never_stay(wished: list[int | str | None]) -> None:
+    steps: list[int | str | None] = []
+    for step in wished:
+        moves = make_moves(*steps)
+        current = moves[-1].to_version if moves else None
+        if step != current and (step != BACK or compute_rollback_target(moves) is not None):
+            steps.append(step)
+    for _ in range(len(steps) + 1):
+        moves = make_moves(*steps)
+        target = compute_rollback_target(moves)
+        if target is None:
+            return
+        assert target != moves[-1].to_version
+        assert target in steps
+        steps.append(BACK)
+    pytest.fail(f"rollbacks go on for ever: {steps}")
 
 
-@settings(deadline=None)
-@given(wanted=moves)
-def test_history_tells_every_move_and_leads_to_the_present(
-    database: Database, wanted: list[tuple[str, int | None]]
-) -> None:
-    store, model = SqlRegistryStore(database), f"model-{next(unused_numbers)}"
-    register(store, model)
-    present: dict[str, int] = {}
-    expected = []
-    for step, (name, to) in enumerate(wanted):
-        moment = START + timedelta(seconds=step)
-        before = present.get(name)
-        if to is not None:
-            store.set_alias(Alias(model, name, to, moment, "ann", "why"))
-            present[name] = to
-        elif before is None:
-            with pytest.raises(NotFoundError):
-                store.delete_alias(model, name, "ann", "why", moment)
-        else:
-            store.delete_alias(model, name, "ann", "why", moment)
-            del present[name]
-        if before != to:
-            expected.append((name, before, to, moment))
-    assert read_history(database, model) == expected
-    assert {alias.name: alias.version for alias in store.get_model(model).aliases} == present
+def test_what_an_alias_pointed_to_at_a_moment_follows_from_its_moves() -> None:
+    moves = make_moves(1, 2, BACK, None)
+    moments = [START + timedelta(seconds=second) for second in (-1, 0, 0.5, 1, 2, 3, 99)]
+    assert [compute_version_at(moves, moment) for moment in moments] == [None, 1, 1, 2, 1, None, None]
