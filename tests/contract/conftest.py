@@ -1,6 +1,7 @@
 """What the contract suites run against: the stores over each kind of database, a new one for each test."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from controlplane.registry.sql.migrate import open_database
 from controlplane.registry.sql.registry_store import SqlRegistryStore
 from controlplane.registry.sql.state_store import SqlStateStore
 from controlplane.registry.store import RegistryStore, StateStore
+from tests.harness.memory_registry import MemoryRegistry
 from tests.harness.postgres import Postgres, running_postgres
 
 
@@ -26,15 +28,21 @@ def postgres() -> Iterator[Postgres]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Of a database with nothing in it, not even tables."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/yard.db"
+@contextmanager
+def make_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/yard.db"
         return
     running: Postgres = request.getfixturevalue("postgres")
     with running.make_database() as of_postgres:
         yield of_postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a database with nothing in it, not even tables."""
+    with make_url(request.param, request, tmp_path) as of_database:
+        yield of_database
 
 
 @pytest.fixture
@@ -46,14 +54,22 @@ def database(url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def stores(database: Database) -> Stores:
+    """Both of one database."""
     return Stores(SqlRegistryStore(database), SqlStateStore(database))
-
-
-@pytest.fixture
-def registry(stores: Stores) -> RegistryStore:
-    return stores.registry
 
 
 @pytest.fixture
 def state(stores: Stores) -> StateStore:
     return stores.state
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RegistryStore]:
+    """Each implementation; a module whose tests need a StateStore, too, takes that of `stores` instead."""
+    if request.param == "memory":
+        yield MemoryRegistry()
+        return
+    with make_url(request.param, request, tmp_path) as of_database:
+        opened = open_database(of_database)
+        yield SqlRegistryStore(opened)
+        opened.close()

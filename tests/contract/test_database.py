@@ -6,19 +6,17 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 
 from controlplane.registry.sql import schema
 from controlplane.registry.sql.database import Database
 from controlplane.registry.sql.migrate import open_database
 from modelyard.errors import FailedPreconditionError
+from tests.harness.schemas import find_differences
 
 
 def test_migrations_lead_to_the_schema_of_the_program(database: Database) -> None:
     with database.reading() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, schema.metadata) == []
+        assert find_differences(connection) == []
 
 
 def test_constraints_have_the_names_of_the_schema(database: Database) -> None:
@@ -50,7 +48,7 @@ def test_opening_a_second_time_changes_nothing(database: Database, url: str) -> 
 def test_a_database_of_a_newer_program_is_refused(database: Database, url: str) -> None:
     with database.writing() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(FailedPreconditionError, match=r"newer Modelyard.*9999.*up to 0001"):
+    with pytest.raises(FailedPreconditionError, match=r"newer Modelyard.*9999.*up to 0002"):
         open_database(url)
 
 

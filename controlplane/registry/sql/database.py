@@ -45,6 +45,20 @@ class Database:
             connection.execute(sa.select(schema.yard.c.id).with_for_update())
             yield connection
 
+    @contextmanager
+    def changing_schema(self) -> Iterator[sa.Connection]:
+        """As `writing`, where there may be no table yet, and as `rebuilding_tables`.
+
+        Other programs that open the database wait meanwhile.
+        """
+        with (
+            self._errors_explained(),
+            self._writers.connect() as connection,
+            rebuilding_tables(connection),
+        ):
+            lock_schema(connection)
+            yield connection
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -84,6 +98,46 @@ def lock_schema(connection: sa.Connection) -> None:
     # SQLite has locked everything at BEGIN IMMEDIATE. Elsewhere there is no table yet to lock.
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+
+
+@contextmanager
+def rebuilding_tables(connection: sa.Connection) -> Iterator[None]:
+    """A transaction in which tables may be dropped and built anew, though others refer to them.
+
+    Nothing may be under way on the connection. UnavailableError, and nothing changed, where afterwards a row refers to
+    one that is not there.
+    """
+    if connection.dialect.name != "sqlite":
+        with connection.begin():
+            yield
+        return
+    # Not by way of `connection`: that would begin a transaction, in which SQLite ignores this pragma.
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        with connection.begin():
+            before = _schema_version(connection)
+            yield
+            # It reads all there is, so only after a change.
+            if before != _schema_version(connection):
+                _refuse_broken_references(connection)
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _schema_version(connection: sa.Connection) -> Any:
+    return connection.exec_driver_sql("PRAGMA schema_version").scalar()
+
+
+def _refuse_broken_references(connection: sa.Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken is not None:
+        url = connection.engine.url.render_as_string(hide_password=True)
+        raise UnavailableError(
+            f"the database {url} is damaged: a row of {broken[0]} refers to one of {broken[2]} that is not there; "
+            "it was left as it is, restore it from a backup"
+        )
 
 
 def _read_options(engine: sa.Engine) -> dict[str, Any]:

@@ -69,9 +69,82 @@ versions = sa.Table(
     sa.Column("parameters", sa.JSON, nullable=False),
     sa.Column("tags", sa.JSON, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("packaging", sa.String(16), nullable=False),
+    sa.Column("details", sa.JSON(none_as_null=True)),
+    sa.Column("source", sa.JSON, nullable=False),
+    sa.Column("sample", sa.JSON(none_as_null=True)),
+    # That of `sample`: purging asks whose files a record still needs.
+    sa.Column("sample_sha256", sa.String(64)),
+    sa.Column("origin", sa.JSON(none_as_null=True)),
+    # How often description, metrics or tags, which hold what is so now, were changed.
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("deleted_at", UtcDateTime),
+    sa.Column("purged_at", UtcDateTime),
+    sa.Index(None, "sha256"),
+    sa.Index(None, "sample_sha256"),
+    sa.Index(None, "created_at"),
+)
+# The same bytes once for each model, save where the earlier version's are gone.
+sa.Index(
+    "uq_versions_model_sha256_kept",
+    versions.c.model,
+    versions.c.sha256,
+    unique=True,
+    sqlite_where=versions.c.purged_at.is_(None),
+    postgresql_where=versions.c.purged_at.is_(None),
+)
+
+# Only ever grows: every change of what may change of a version.
+version_changes = sa.Table(
+    "version_changes",
+    metadata,
+    sa.Column("model", sa.String(100), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("changes", sa.JSON, nullable=False),
+    sa.Column("user_name", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
+)
+
+# What versions are searched by: a row for each metric, parameter and tag that they have now.
+version_values = sa.Table(
+    "version_values",
+    metadata,
+    sa.Column("model", sa.String(100), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(16), primary_key=True),  # "metric", "parameter", "tag"
+    sa.Column("key", sa.String(100), primary_key=True),
+    sa.Column("text_value", sa.Text),  # null: a metric
+    # Its beginning: an index holds no long text.
+    sa.Column("text_prefix", sa.String(100)),
+    # A metric, or a text that is a number.
+    sa.Column("number_value", sa.Double),
+    sa.ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
+    sa.Index("ix_version_values_number", "kind", "key", "number_value"),
+    sa.Index("ix_version_values_text", "kind", "key", "text_prefix"),
+)
+
+# Only ever grows: what the lineage store is told of.
+lineage_facts = sa.Table(
+    "lineage_facts",
+    metadata,
+    # Not autoincrement's own: SQLite gives that to INTEGER alone, which has 32 bits on PostgreSQL.
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("alias", sa.String(100), nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("user_name", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("happened_at", UtcDateTime, nullable=False),
     # False until the lineage store has it: the outbox of that store.
-    sa.Column("recorded", sa.Boolean, nullable=False, index=True),
-    sa.UniqueConstraint("model", "sha256"),
+    sa.Column("recorded", sa.Boolean, nullable=False),
+    sa.ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.number"]),
+    sa.Index(None, "recorded", "number"),
+    sa.Index(None, "model", "version"),
 )
 
 aliases = sa.Table(
@@ -93,6 +166,7 @@ alias_moves = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("model", sa.String(100), nullable=False),
     sa.Column("alias", sa.String(100), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("from_version", sa.BigInteger),  # null: it was created
     sa.Column("to_version", sa.BigInteger),  # null: it was deleted
     sa.Column("user_name", sa.Text, nullable=False),
@@ -124,6 +198,8 @@ deployment_changes = sa.Table(
     sa.Column("threads", sa.Integer),
     sa.Column("memory_bytes", sa.BigInteger),
     sa.Column("no_retries", sa.Boolean),
+    sa.Column("user_name", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
     sa.Column("changed_at", UtcDateTime, nullable=False),
     sa.Index(None, "model", "alias", "id"),
 )

@@ -1,0 +1,89 @@
+"""Databases as earlier programs left them: made by the migrations of their time, with data in them."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from controlplane.registry.sql.migrate import connect_database, upgrade
+from tests.harness.records import NOW
+
+Insert = Callable[..., None]
+LONG_TEXT = "ß" * 150
+
+
+def make_old_database(url: str, revision: str) -> None:
+    """At `url`, with the schema of `revision` and all kinds of rows."""
+    database = connect_database(url)
+    upgrade(database, revision)
+    tables = sa.MetaData()
+    with database.writing() as connection:
+        tables.reflect(connection)
+
+        def insert(table: str, *rows: Mapping[str, Any]) -> None:
+            for row in rows:
+                connection.execute(sa.insert(tables.tables[table]).values(row))
+
+        FILLERS[revision](insert)
+    database.close()
+
+
+def _at(second: int) -> datetime:
+    # SQLite keeps no time zone, and reflected columns do not know that all is in UTC.
+    return NOW.replace(second=second, microsecond=0, tzinfo=None)
+
+
+def _fill_0001(insert: Insert) -> None:
+    """resnet@1 and @2, bert@1; `production` of resnet went 1, 2, is deployed; `old` was deployed and is removed."""
+    insert("models", {"name": "resnet", "latest_version": 2, "created_at": _at(1)})
+    insert("models", {"name": "bert", "latest_version": 1, "created_at": _at(3)})
+    spec = [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
+    version = {
+        "format": "onnx",
+        "uri": "file:///a",
+        "size_bytes": 7,
+        "signature": {"inputs": spec, "outputs": []},
+        "description": "straße",
+        "user_name": "ann",
+        "metrics": {"top1": 0.1, "loss": -1e300},
+        "parameters": {"lr": "1e-3", "note": "1e999"},
+        "tags": {"team": LONG_TEXT},
+    }
+    empty: dict[str, Any] = {"metrics": {}, "parameters": {}, "tags": {}}
+    keys = (("resnet", 1, True), ("resnet", 2, False), ("bert", 1, True))
+    for second, (model, number, recorded) in enumerate(keys, 1):
+        key = {"model": model, "number": number, "recorded": recorded, "created_at": _at(second)}
+        insert("versions", {**version, **({} if model == "resnet" else empty), **key, "sha256": str(number) * 64})
+    _fill_0001_aliases(insert)
+    _fill_0001_state(insert)
+
+
+def _fill_0001_aliases(insert: Insert) -> None:
+    author = {"user_name": "bob", "reason": "better"}
+    moves = [("production", None, 1, 10), ("old", None, 1, 11), ("production", 1, 2, 13), ("old", 1, None, 16)]
+    for alias, before, after, second in moves:
+        move = {"model": "resnet", "alias": alias, "from_version": before, "to_version": after}
+        insert("alias_moves", {**move, **author, "moved_at": _at(second)})
+    insert("aliases", {"model": "resnet", "name": "production", "version": 2, **author, "moved_at": _at(13)})
+
+
+def _fill_0001_state(insert: Insert) -> None:
+    how = {"replicas": 2, "threads": 1, "memory_bytes": 0, "no_retries": False}
+    changes: list[tuple[str, dict[str, Any], int]] = [
+        ("production", how, 12),
+        ("production", {**how, "replicas": 3}, 14),
+        ("old", how, 14),
+        ("old", {}, 15),
+    ]
+    for alias, values, second in changes:
+        insert("deployment_changes", {"model": "resnet", "alias": alias, **values, "changed_at": _at(second)})
+    insert("deployments", {"model": "resnet", "alias": "production", **how, "replicas": 3})
+    allocation = {"cores": [0, 1], "threads": 1, "memory_bytes": 9}
+    replica = {"replica_id": "r-1", "model": "resnet", "version": 1, "alias": "production", "node": "host-1"}
+    insert("replicas", {**replica, **allocation, "wish": "run", "takes_over": "", "retired_in": 0})
+    insert("route_table", {"id": 1, "version": 3, "content": {"version": 3, "pools": [], "routes": []}})
+
+
+# One for each schema that is not the newest.
+FILLERS: Mapping[str, Callable[[Insert], None]] = {"0001": _fill_0001}
