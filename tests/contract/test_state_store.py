@@ -8,6 +8,7 @@ import pytest
 from controlplane.domain import (
     Alias,
     Allocation,
+    Author,
     Deployment,
     DeploymentKey,
     Endpoint,
@@ -24,9 +25,16 @@ from controlplane.domain import (
 )
 from controlplane.registry.store import RegistryStore, StateStore
 from modelyard.errors import AbortedError, NotFoundError
+from tests.contract.conftest import Stores
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+ANN = Author(NOW, "ann", "why")
 RESNET = Deployment("resnet", "production", replicas=2, threads=4, memory_bytes=1 << 40, no_retries=True)
+
+
+@pytest.fixture
+def registry(stores: Stores) -> RegistryStore:
+    return stores.registry
 
 
 @pytest.fixture(autouse=True)
@@ -55,43 +63,53 @@ def test_an_empty_yard_has_nothing(state: StateStore) -> None:
     assert (stored.deployments, stored.replicas, stored.versions) == ({}, {}, {})
     assert stored.route_table == RouteTable()
     assert stored.next_replica_number == 1
-    assert stored.aliases[DeploymentKey("resnet", "staging")].version == 1
+    assert stored.aliases == {}
+
+
+def test_the_state_holds_all_aliases_of_the_models_that_are_deployed(
+    registry: RegistryStore, state: StateStore
+) -> None:
+    registry.create_version(replace(registry.get_version("resnet", 1).facts, model="bert"), NOW)
+    registry.set_alias(Alias("bert", "production", 1, NOW))
+    state.put_deployment(RESNET, ANN)
+    found = {(key.model, key.alias): alias.version for key, alias in state.load_state().aliases.items()}
+    assert found == {("resnet", "production"): 2, ("resnet", "staging"): 1}
 
 
 def test_a_deployment_comes_back_as_it_was_put(state: StateStore) -> None:
-    state.put_deployment(RESNET, NOW)
+    state.put_deployment(RESNET, ANN)
     assert state.get_deployment(RESNET.key) == RESNET
     assert state.load_state().deployments == {RESNET.key: RESNET}
     changed = replace(RESNET, replicas=7, no_retries=False)
-    state.put_deployment(changed, NOW)
+    state.put_deployment(changed, ANN)
     assert state.load_state().deployments == {RESNET.key: changed}
 
 
 def test_only_an_alias_that_is_set_can_be_deployed(state: StateStore) -> None:
     with pytest.raises(NotFoundError, match="modelyard alias set resnet canary VERSION"):
-        state.put_deployment(Deployment("resnet", "canary"), NOW)
+        state.put_deployment(Deployment("resnet", "canary"), ANN)
     with pytest.raises(NotFoundError, match="did you mean resnet"):
-        state.put_deployment(Deployment("resnett", "production"), NOW)
+        state.put_deployment(Deployment("resnett", "production"), ANN)
 
 
 def test_an_unknown_deployment_is_refused_with_what_is_deployed(registry: RegistryStore, state: StateStore) -> None:
     with pytest.raises(NotFoundError, match="'resnet' is not deployed by its alias 'production', nor by any other"):
         state.get_deployment(RESNET.key)
-    state.put_deployment(RESNET, NOW)
+    state.put_deployment(RESNET, ANN)
     with pytest.raises(NotFoundError, match="'resnet' is not deployed by its alias 'staging', only by production"):
-        state.delete_deployment(DeploymentKey("resnet", "staging"), NOW)
+        state.delete_deployment(DeploymentKey("resnet", "staging"), ANN)
     with pytest.raises(NotFoundError, match="there is no model 'resnett'; did you mean resnet"):
-        state.delete_deployment(DeploymentKey("resnett", "production"), NOW)
-    state.delete_deployment(RESNET.key, NOW)
+        state.delete_deployment(DeploymentKey("resnett", "production"), ANN)
+    state.delete_deployment(RESNET.key, ANN)
     assert state.load_state().deployments == {}
 
 
 def test_what_is_not_deployed_names_no_other_model(registry: RegistryStore, state: StateStore) -> None:
     spec = (TensorSpec("x", "FP32", (-1,)),)
     registry.create_version(VersionDraft("resnet2", ModelFormat.ONNX, "", "9" * 64, 1, Signature(spec, spec)), NOW)
-    state.put_deployment(RESNET, NOW)
+    state.put_deployment(RESNET, ANN)
     with pytest.raises(NotFoundError) as caught:
-        state.delete_deployment(DeploymentKey("resnet2", "production"), NOW)
+        state.delete_deployment(DeploymentKey("resnet2", "production"), ANN)
     assert caught.value.message == "'resnet2' is not deployed by its alias 'production', nor by any other"
 
 
@@ -100,16 +118,16 @@ def test_the_revision_grows_with_each_change_and_only_then(registry: RegistrySto
         return state.load_state().revision
 
     seen = [revision()]
-    state.put_deployment(RESNET, NOW)
+    state.put_deployment(RESNET, ANN)
     seen.append(revision())
     registry.set_alias(Alias("resnet", "production", 3, NOW))
     seen.append(revision())
     seen.append(place(state, replica("r1")))
     state.store_route_table(RouteTable(1), {"r1": 1})
     seen.append(revision())
-    registry.delete_alias("resnet", "staging", "", "", NOW)
+    registry.delete_alias("resnet", "staging", ANN)
     seen.append(revision())
-    state.delete_deployment(RESNET.key, NOW)
+    state.delete_deployment(RESNET.key, ANN)
     seen.append(revision())
     assert seen == sorted(set(seen))
     state.store_route_table(RouteTable(2), {})
@@ -117,9 +135,9 @@ def test_the_revision_grows_with_each_change_and_only_then(registry: RegistrySto
 
 
 def test_putting_the_same_deployment_again_changes_nothing(state: StateStore) -> None:
-    state.put_deployment(RESNET, NOW)
+    state.put_deployment(RESNET, ANN)
     before = state.load_state()
-    state.put_deployment(RESNET, NOW)
+    state.put_deployment(RESNET, ANN)
     assert state.load_state() == before
 
 
@@ -141,7 +159,7 @@ def test_replica_numbers_are_given_away_once(state: StateStore) -> None:
 
 def test_a_stale_plan_changes_nothing(state: StateStore) -> None:
     stale = state.load_state().revision
-    state.put_deployment(RESNET, NOW)
+    state.put_deployment(RESNET, ANN)
     before = state.load_state()
     with pytest.raises(AbortedError, match="plan again"):
         state.apply_plan(Plan(create=(replica("r1"),)), stale)
@@ -156,7 +174,7 @@ def test_a_plan_is_stored_whole_or_not_at_all(state: StateStore) -> None:
 
 
 def test_the_state_holds_the_versions_that_are_referred_to(state: StateStore) -> None:
-    state.put_deployment(RESNET, NOW)
+    state.put_deployment(RESNET, ANN)
     assert set(state.load_state().versions) == {("resnet", 2)}
     place(state, replica("r1", version=3))
     stored = state.load_state()

@@ -1,4 +1,4 @@
-"""Domain values to and from rows and their JSON columns."""
+"""Aliases, deployments, replicas and route tables to and from rows and their JSON columns."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,51 +11,14 @@ from controlplane.domain import (
     Allocation,
     Deployment,
     Endpoint,
-    ModelFormat,
     Pool,
     Replica,
     Route,
     RouteTable,
-    Version,
-    VersionDraft,
     Wish,
 )
-from controlplane.registry.signature_json import signature_from_json, signature_to_json
 
 Values = dict[str, Any]
-
-
-def draft_to_values(draft: VersionDraft) -> Values:
-    return {
-        "model": draft.model,
-        "format": draft.format.value,
-        "uri": draft.uri,
-        "sha256": draft.sha256,
-        "size_bytes": draft.size_bytes,
-        "signature": signature_to_json(draft.signature),
-        "description": draft.description,
-        "user_name": draft.user,
-        "metrics": dict(draft.metrics),
-        "parameters": dict(draft.parameters),
-        "tags": dict(draft.tags),
-    }
-
-
-def version_from_row(row: Row[Any]) -> Version:
-    facts = VersionDraft(
-        model=row.model,
-        format=ModelFormat(row.format),
-        uri=row.uri,
-        sha256=row.sha256,
-        size_bytes=row.size_bytes,
-        signature=signature_from_json(row.signature),
-        description=row.description,
-        user=row.user_name,
-        metrics=row.metrics,
-        parameters=row.parameters,
-        tags=row.tags,
-    )
-    return Version(number=row.number, facts=facts, created_at=row.created_at)
 
 
 def alias_from_row(row: Row[Any]) -> Alias:

@@ -1,22 +1,30 @@
 """Deployments, placed replicas and the route table in SQL: implements controlplane.registry.store.StateStore."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from controlplane.domain import (
     Alias,
+    Author,
     Deployment,
     DeploymentKey,
+    FactKind,
     Plan,
     RouteTable,
     StoredState,
     Version,
 )
 from controlplane.registry.sql.database import Database
-from controlplane.registry.sql.lookups import advance_revision, find_alias, find_model
+from controlplane.registry.sql.fact_journal import add_deployed, add_fact
+from controlplane.registry.sql.lookups import (
+    advance_revision,
+    find_alias,
+    find_model,
+    is_deployment,
+    read_deployment,
+)
 from controlplane.registry.sql.rows import (
     alias_from_row,
     deployment_from_row,
@@ -25,7 +33,6 @@ from controlplane.registry.sql.rows import (
     replica_to_values,
     route_table_from_json,
     route_table_to_json,
-    version_from_row,
 )
 from controlplane.registry.sql.schema import (
     aliases,
@@ -36,6 +43,7 @@ from controlplane.registry.sql.schema import (
     versions,
     yard,
 )
+from controlplane.registry.sql.version_rows import version_from_row
 from modelyard.errors import AbortedError, NotFoundError
 
 
@@ -45,29 +53,28 @@ class SqlStateStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put_deployment(self, deployment: Deployment, now: datetime) -> None:
-        values = deployment_to_values(deployment)
+    def put_deployment(self, deployment: Deployment, author: Author) -> None:
         with self._database.writing() as connection:
-            find_alias(connection, deployment.model, deployment.alias)
-            before = connection.execute(sa.select(deployments).where(_is(deployment.key))).one_or_none()
-            if before is None:
-                connection.execute(sa.insert(deployments).values(values))
-            elif deployment_from_row(before) == deployment:
+            alias = find_alias(connection, deployment.model, deployment.alias)
+            before = read_deployment(connection, deployment.key)
+            if before == deployment:
                 return
-            else:
-                connection.execute(sa.update(deployments).where(_is(deployment.key)).values(values))
-            connection.execute(sa.insert(deployment_changes).values(changed_at=now, **values))
+            add_deployed(connection, deployment, alias.version, author)
+            _put(connection, deployment, exists=before is not None)
+            _keep_change(connection, author, deployment_to_values(deployment))
             advance_revision(connection)
 
     def get_deployment(self, key: DeploymentKey) -> Deployment:
         with self._database.reading() as connection:
-            return deployment_from_row(_find_deployment(connection, key))
+            return _find_deployment(connection, key)
 
-    def delete_deployment(self, key: DeploymentKey, now: datetime) -> None:
+    def delete_deployment(self, key: DeploymentKey, author: Author) -> None:
         with self._database.writing() as connection:
             _find_deployment(connection, key)
-            connection.execute(sa.delete(deployments).where(_is(key)))
-            connection.execute(sa.insert(deployment_changes).values(model=key.model, alias=key.alias, changed_at=now))
+            of = (key.model, find_alias(connection, key.model, key.alias).version)
+            add_fact(connection, FactKind.UNDEPLOYED, of, author, alias=key.alias)
+            connection.execute(sa.delete(deployments).where(is_deployment(key)))
+            _keep_change(connection, author, {"model": key.model, "alias": key.alias})
             advance_revision(connection)
 
     def load_state(self) -> StoredState:
@@ -105,19 +112,29 @@ class SqlStateStore:
                 advance_revision(connection)
 
 
-def _is(key: DeploymentKey) -> sa.ColumnElement[bool]:
-    return (deployments.c.model == key.model) & (deployments.c.alias == key.alias)
-
-
-def _find_deployment(connection: sa.Connection, key: DeploymentKey) -> sa.Row[Any]:
-    row = connection.execute(sa.select(deployments).where(_is(key))).one_or_none()
-    if row is None:
+def _find_deployment(connection: sa.Connection, key: DeploymentKey) -> Deployment:
+    deployment = read_deployment(connection, key)
+    if deployment is None:
         find_model(connection, key.model)
         of_model = sa.select(deployments.c.alias).where(deployments.c.model == key.model).order_by(deployments.c.alias)
         others = connection.scalars(of_model).all()
         have = f"only by {', '.join(others)}" if others else "nor by any other"
         raise NotFoundError(f"{key.model!r} is not deployed by its alias {key.alias!r}, {have}")
-    return row
+    return deployment
+
+
+def _put(connection: sa.Connection, deployment: Deployment, exists: bool) -> None:
+    values = deployment_to_values(deployment)
+    if exists:
+        connection.execute(sa.update(deployments).where(is_deployment(deployment.key)).values(values))
+    else:
+        connection.execute(sa.insert(deployments).values(values))
+
+
+def _keep_change(connection: sa.Connection, author: Author, values: Mapping[str, Any]) -> None:
+    """`values`: of the deployment; only its key where it was deleted."""
+    change = {"changed_at": author.at, "user_name": author.user, "reason": author.reason, **values}
+    connection.execute(sa.insert(deployment_changes).values(change))
 
 
 def _load_deployments(connection: sa.Connection) -> dict[DeploymentKey, Deployment]:
@@ -126,7 +143,8 @@ def _load_deployments(connection: sa.Connection) -> dict[DeploymentKey, Deployme
 
 
 def _load_aliases(connection: sa.Connection) -> dict[DeploymentKey, Alias]:
-    found = (alias_from_row(row) for row in connection.execute(sa.select(aliases)))
+    of_deployed = sa.select(aliases).where(aliases.c.model.in_(sa.select(deployments.c.model)))
+    found = (alias_from_row(row) for row in connection.execute(of_deployed))
     return {DeploymentKey(alias.model, alias.name): alias for alias in found}
 
 

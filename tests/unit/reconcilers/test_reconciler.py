@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.domain import Alias, Deployment, DeploymentKey, Node, ObservedReplica, ReplicaState, Wish
+from controlplane.domain import Alias, Author, Deployment, DeploymentKey, Node, ObservedReplica, ReplicaState, Wish
 from controlplane.reconcilers.reconciler import Reconciler, Wakeup, make_timeouts
 from controlplane.registry.sql.database import Database
 from controlplane.registry.sql.migrate import open_database
@@ -33,7 +33,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     registry = SqlRegistryStore(opened)
     registry.create_version(make_version("resnet", 1).facts, NOW)
     registry.set_alias(Alias("resnet", "production", 1, NOW))
-    SqlStateStore(opened).put_deployment(Deployment("resnet", "production", 2), NOW)
+    SqlStateStore(opened).put_deployment(Deployment("resnet", "production", 2), Author(NOW))
     yield opened
     opened.close()
 
@@ -83,7 +83,7 @@ async def test_a_retired_replica_is_stored_with_the_table_that_left_it_out(yard:
     await yard.reconciler.run_pass()
     await yard.obey()
     await yard.reconciler.run_pass()
-    yard.store.put_deployment(Deployment("resnet", "production", 1), NOW)
+    yard.store.put_deployment(Deployment("resnet", "production", 1), Author(NOW))
     await yard.reconciler.run_pass()
     state = yard.store.load_state()
     retired = [replica for replica in state.replicas.values() if replica.wish is Wish.RETIRE]
@@ -141,6 +141,6 @@ async def test_a_reader_is_told_where_no_pass_succeeds(yard: Yard) -> None:
 async def test_a_read_sees_what_was_written_before_it(loop_over_broken_store: Yard) -> None:
     yard = loop_over_broken_store
     for replicas in (1, 3, 0):
-        yard.store.put_deployment(Deployment("resnet", "production", replicas), NOW)
+        yard.store.put_deployment(Deployment("resnet", "production", replicas), Author(NOW))
         decision = await yard.reconciler.read()
         assert decision.after.stored.deployments[DeploymentKey("resnet", "production")].replicas == replicas
