@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
+
+from modelyard.tensors import Array
 
 ONNX_TYPES: Mapping[str, int] = {
     "BOOL": TensorProto.BOOL,
@@ -102,3 +105,15 @@ def write_stubborn_model(path: Path) -> Path:
         [tensor("kept", "INT64", ["k", 3])],
         [helper.make_tensor("most", TensorProto.INT64, [], [2**40])],
     )
+
+
+def write_model_with_external_data(path: Path, factors: Array, data: str = "weights/factors.bin") -> Path:
+    """y[b, n] = x[b, n] * factors[n], FP32, with the factors in a file of their own in the model's folder."""
+    weights = numpy_helper.from_array(factors, "factors")
+    set_external_data(weights, location=data, offset=0, length=factors.nbytes)
+    (path.parent / data).parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / data).write_bytes(factors.tobytes())
+    weights.ClearField("raw_data")
+    shape: Shape = ["batch", len(factors)]
+    node = helper.make_node("Mul", ["x", "factors"], ["y"])
+    return write_model(path, [node], [tensor("x", "FP32", shape)], [tensor("y", "FP32", shape)], [weights])

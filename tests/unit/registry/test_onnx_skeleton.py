@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from controlplane.registry.onnx_skeleton import CutOffError, WireError, compute_skeleton
+from controlplane.registry.formats.onnx_skeleton import compute_skeleton
+from controlplane.registry.formats.protobuf_wire import CutOffError, WireError
 from tests.harness.onnx_pieces import linear_bytes, make_model, tensor
 
 LARGE = np.zeros((100, 100), np.float32)

@@ -1,12 +1,13 @@
 """What an ONNX model takes and gives, in the words of KServe v2. Pure; works on a model without its weights."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import onnx
 
 from controlplane.domain import Signature, TensorSpec
+from controlplane.registry.formats.onnx_text import to_text
 from modelyard.errors import InvalidArgumentError
 
 _TYPES = onnx.TensorProto
@@ -39,16 +40,6 @@ def compute_signature(graph: Any) -> Signature:
     return Signature(inputs, outputs)
 
 
-def refuse_external_data(model: Any) -> None:
-    """InvalidArgumentError where weights are in other files than the model's own."""
-    for tensor in _all_tensors(model):
-        if tensor.data_location == _TYPES.EXTERNAL or tensor.external_data:
-            raise InvalidArgumentError(
-                f"the weights {tensor.name!r} are in another file; save the model as one: "
-                'onnx.save(onnx.load("model.onnx"), "whole.onnx", save_as_external_data=False)'
-            )
-
-
 def _spec(side: str, value: Any) -> TensorSpec:
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
@@ -66,7 +57,7 @@ def _spec(side: str, value: Any) -> TensorSpec:
             f"the {side} {value.name!r} has no shape; save the model with one: "
             'onnx.save(onnx.shape_inference.infer_shapes(onnx.load("model.onnx")), "model.onnx")'
         )
-    return TensorSpec(value.name, _DATATYPES[tensor.elem_type], tuple(_size(dim) for dim in tensor.shape.dim))
+    return TensorSpec(to_text(value.name), _DATATYPES[tensor.elem_type], tuple(_size(dim) for dim in tensor.shape.dim))
 
 
 def _advice(kind: str | None) -> str:
@@ -91,21 +82,5 @@ def _check_names(side: str, specs: Iterable[TensorSpec]) -> None:
             raise InvalidArgumentError(
                 f"{count} {side}s of the model have the name {name!r}; give each a name of its own"
             )
-
-
-def _all_tensors(model: Any) -> Iterator[Any]:
-    yield from _graph_tensors(model.graph)
-    for function in model.functions:
-        yield from _node_tensors(function.node)
-
-
-def _graph_tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    yield from _node_tensors(graph.node)
-
-
-def _node_tensors(nodes: Iterable[Any]) -> Iterator[Any]:
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for graph in (attribute.g, *attribute.graphs):
-            yield from _graph_tensors(graph)
+        if not name.isprintable():
+            raise InvalidArgumentError(f"the {side} {name!r} has control characters in its name; rename it")
