@@ -1,17 +1,18 @@
-"""Files by their content: whole or not there, on a local folder and on a store that is none."""
+"""Files on their way into a store, on a local folder and on a store that is none."""
 
 import asyncio
 import errno
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from controlplane.registry.artifacts import CHUNK_BYTES, ArtifactStore
+from controlplane.registry.files.artifacts import CHUNK_BYTES, ArtifactStore
 from modelyard.errors import (
     DataLossError,
     InvalidArgumentError,
@@ -25,27 +26,33 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture(params=["local", "memory"])
-def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactStore]:
+async def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
     url = str(tmp_path / "artifacts") if request.param == "local" else "memory://yard"
     store = ArtifactStore(url, spool=tmp_path / "spool")
-    store.prepare()
-    yield store
+    await store.prepare()
+    return store
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    yield
     fsspec.filesystem("memory").store.clear()
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> ArtifactStore:
+async def local(tmp_path: Path) -> ArtifactStore:
     store = ArtifactStore(str(tmp_path / "artifacts"), spool=tmp_path)
-    store.prepare()
+    await store.prepare()
     return store
 
 
 async def keep(store: ArtifactStore, content: bytes = CONTENT) -> str:
-    async with store.begin_upload(len(content)) as upload:
+    sha256 = hashlib.sha256(content).hexdigest()
+    async with store.begin_upload(len(content), sha256) as upload:
         for start in range(0, len(content), 300_000):
             await upload.write(content[start : start + 300_000])
-        await upload.finish(len(content), hashlib.sha256(content).hexdigest())
-        return await store.keep(upload)
+        await upload.finish(len(content), sha256)
+        return await store.keep(upload.path, sha256, len(content))
 
 
 async def read(store: ArtifactStore, sha256: str, offset_bytes: int = 0) -> bytes:
@@ -56,41 +63,16 @@ def files_under(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-async def test_what_was_kept_is_read_back(artifacts: ArtifactStore, tmp_path: Path) -> None:
+async def test_an_upload_is_kept_and_nothing_of_its_way_in(artifacts: ArtifactStore, tmp_path: Path) -> None:
     uri = await keep(artifacts)
     assert uri.endswith(f"/sha256/{SHA256[:2]}/{SHA256}")
     assert await read(artifacts, SHA256) == CONTENT
-    assert await read(artifacts, SHA256, offset_bytes=1_000_001) == CONTENT[1_000_001:]
-    assert await read(artifacts, SHA256, offset_bytes=len(CONTENT)) == b""
     assert [name for name in files_under(tmp_path) if "incoming" in name] == []
 
 
 async def test_it_is_read_in_bounded_chunks(artifacts: ArtifactStore) -> None:
     await keep(artifacts)
     assert [len(chunk) async for chunk in artifacts.read(SHA256)] == [CHUNK_BYTES, len(CONTENT) - CHUNK_BYTES]
-
-
-async def test_the_same_bytes_are_kept_once(artifacts: ArtifactStore) -> None:
-    assert await keep(artifacts) == await keep(artifacts)
-    assert await read(artifacts, SHA256) == CONTENT
-
-
-async def test_a_damaged_file_is_replaced_by_the_same_upload(local: ArtifactStore, tmp_path: Path) -> None:
-    await keep(local)
-    path = tmp_path / "artifacts" / "sha256" / SHA256[:2] / SHA256
-    path.chmod(0o644)
-    path.write_bytes(b"half")
-    await keep(local)
-    assert await read(local, SHA256) == CONTENT
-
-
-async def test_an_unknown_file_and_a_bad_offset_are_refused(artifacts: ArtifactStore) -> None:
-    await keep(artifacts)
-    with pytest.raises(NotFoundError):
-        await read(artifacts, "0" * 64)
-    for offset in (-1, len(CONTENT) + 1):
-        with pytest.raises(InvalidArgumentError, match=f"it has {len(CONTENT)} bytes"):
-            await read(artifacts, SHA256, offset)
 
 
 @pytest.mark.parametrize("sha256", ["", "../" * 21 + "a", "x" * 64, SHA256[:-1], SHA256 + "0", SHA256 + "\n"])
@@ -102,46 +84,54 @@ async def test_only_a_sha256_names_a_file(artifacts: ArtifactStore, sha256: str)
 async def test_capital_digits_are_the_same_digits(artifacts: ArtifactStore) -> None:
     await keep(artifacts)
     assert await read(artifacts, SHA256.upper()) == CONTENT
+    assert await read(artifacts, SHA256.upper(), 7) == CONTENT[7:]
+
+
+async def test_a_reader_goes_on_with_a_file_that_is_purged_meanwhile(local: ArtifactStore) -> None:
+    await keep(local)
+    got = bytearray()
+    async for chunk in local.read(SHA256):
+        got += chunk
+        await local.remove(SHA256)
+    assert bytes(got) == CONTENT
+    with pytest.raises(NotFoundError):
+        await read(local, SHA256)
 
 
 async def test_what_is_not_as_announced_is_not_kept(local: ArtifactStore, tmp_path: Path) -> None:
-    async with local.begin_upload(10) as upload:
-        await upload.write(b"12345")
-        with pytest.raises(InvalidArgumentError, match="5 bytes arrived and 10 were announced"):
-            await upload.finish(10, SHA256)
-        with pytest.raises(DataLossError, match=upload.sha256):
+    with pytest.raises(DataLossError, match=SHA256):
+        async with local.begin_upload(5, SHA256) as upload:
+            await upload.write(b"12345")
             await upload.finish(5, SHA256)
     assert files_under(tmp_path) == []
 
 
 async def test_leftovers_of_a_crash_are_removed_at_start(local: ArtifactStore, tmp_path: Path) -> None:
     await keep(local)
-    upload = local.begin_upload(100)
-    await upload.write(b"x" * 50)
-    local.prepare()
+    incoming = tmp_path / "artifacts" / "incoming"
+    (incoming / "1.work").mkdir()
+    (incoming / "1.work" / "model.tar").write_bytes(b"x")
+    (incoming / "abc.new").write_bytes(b"x")
+    (incoming / "0123456789abcdef").write_bytes(b"of an earlier release")
+    await local.prepare()
     assert [name for name in files_under(tmp_path) if "incoming" in name] == []
+    assert list(incoming.iterdir()) == []
     assert await read(local, SHA256) == CONTENT
 
 
-async def test_an_error_and_a_cancellation_leave_nothing(local: ArtifactStore, tmp_path: Path) -> None:
+async def test_an_error_leaves_nothing(local: ArtifactStore, tmp_path: Path) -> None:
     with pytest.raises(KeyError):
-        async with local.begin_upload(10) as upload:
+        async with local.begin_upload(10, SHA256) as upload:
             await upload.write(b"12345")
             raise KeyError
+    assert files_under(tmp_path) == []
 
-    written = asyncio.Event()
 
-    async def hang() -> None:
+async def test_what_has_no_name_yet_is_not_kept_when_it_is_cut_off(local: ArtifactStore, tmp_path: Path) -> None:
+    with pytest.raises(asyncio.CancelledError):
         async with local.begin_upload(10) as upload:
             await upload.write(b"12345")
-            written.set()
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(hang())
-    await written.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+            raise asyncio.CancelledError
     assert files_under(tmp_path) == []
 
 
@@ -152,13 +142,22 @@ async def test_a_write_that_comes_after_the_end_is_dropped(local: ArtifactStore,
     assert files_under(tmp_path) == []
 
 
+async def test_a_workspace_is_gone_afterwards(local: ArtifactStore, tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        async with local.workspace() as folder:
+            (folder / "a").mkdir()
+            (folder / "a" / "b").write_bytes(b"x")
+            raise KeyError
+    assert not folder.exists()
+
+
 @pytest.fixture
 def free_bytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets what is free on every disk, 64 MiB of it for the database."""
 
     def set_free(size_bytes: int) -> None:
         usage = shutil.disk_usage("/")._replace(free=size_bytes)
-        monkeypatch.setattr("controlplane.registry.disk_room.shutil.disk_usage", lambda _: usage)
+        monkeypatch.setattr("controlplane.registry.files.disk_room.shutil.disk_usage", lambda _: usage)
 
     return set_free
 
@@ -168,14 +167,16 @@ async def test_no_upload_begins_that_has_no_room(local: ArtifactStore, free_byte
     async with local.begin_upload(36 << 20):
         pass
     with pytest.raises(ResourceExhaustedError, match=f"has room for {36 << 20};"):
-        local.begin_upload((36 << 20) + 1)
+        async with local.begin_upload((36 << 20) + 1):
+            pass
 
 
 async def test_uploads_under_way_have_their_room(local: ArtifactStore, free_bytes: Callable[[int], None]) -> None:
     free_bytes((64 << 20) + 100)
     async with local.begin_upload(60) as first:
         with pytest.raises(ResourceExhaustedError, match="has room for 40 beside 60 of other uploads;"):
-            local.begin_upload(41)
+            async with local.begin_upload(41):
+                pass
         await first.write(b"x" * 50)
         free_bytes((64 << 20) + 50)
         async with local.begin_upload(40):
@@ -185,11 +186,21 @@ async def test_uploads_under_way_have_their_room(local: ArtifactStore, free_byte
         pass
 
 
+async def test_what_was_not_promised_is_written_as_long_as_there_is_room(
+    local: ArtifactStore, free_bytes: Callable[[int], None]
+) -> None:
+    free_bytes((64 << 20) + 100)
+    async with local.begin_upload(0) as upload:
+        await upload.write(b"x" * 100)
+        with pytest.raises(ResourceExhaustedError, match="kept for the database"):
+            await upload.write(b"x" * 101)
+
+
 async def test_an_upload_ends_before_it_takes_what_is_kept_for_the_database(
     local: ArtifactStore, tmp_path: Path, free_bytes: Callable[[int], None]
 ) -> None:
     with pytest.raises(ResourceExhaustedError, match="kept for the database"):
-        async with local.begin_upload(1000) as upload:
+        async with local.begin_upload(1000, SHA256) as upload:
             await upload.write(b"x" * 500)
             free_bytes((64 << 20) + 499)
             await upload.write(b"x" * 500)
@@ -197,11 +208,11 @@ async def test_an_upload_ends_before_it_takes_what_is_kept_for_the_database(
 
 
 async def test_a_disk_that_fills_up_leaves_nothing(local: ArtifactStore, tmp_path: Path) -> None:
-    upload = local.begin_upload(100_000)
-    upload.path.touch()
-    upload._file = Path("/dev/full").open("wb")  # noqa: ASYNC230, SIM115
     with pytest.raises(ResourceExhaustedError, match=r"incoming/.*free some"):
-        async with upload:
+        async with local.begin_upload(100_000, SHA256) as upload:
+            assert upload._file is not None
+            upload._file.close()
+            upload._file = Path("/dev/full").open("wb")  # noqa: ASYNC230, SIM115
             await upload.write(b"x" * 100_000)
     assert files_under(tmp_path) == []
 
@@ -210,16 +221,28 @@ async def test_a_dead_disk_is_named(local: ArtifactStore, monkeypatch: pytest.Mo
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    async with local.begin_upload(1) as upload:
-        await upload.write(b"1")
-        monkeypatch.setattr(os, "fsync", fail)
-        with pytest.raises(UnavailableError, match=r"incoming/.*Input/output error.*mend"):
-            await upload.finish(1, upload.sha256)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(UnavailableError, match=r"sha256/.*Input/output error.*mend"):
+        await keep(local)
 
 
-def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="no place to keep artifacts"):
+async def test_a_store_that_does_not_come_back_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ArtifactStore("memory://yard", spool=tmp_path, timeout_s=0.01)
+    go_on = threading.Event()
+    monkeypatch.setattr(store._backend, "size", lambda path: go_on.wait(20))
+    try:
+        for _ in range(30):  # more than there are threads for it
+            with pytest.raises(UnavailableError, match=r"memory://yard did not answer within 0\.01 s"):
+                await store.has(SHA256, 1)
+    finally:
+        go_on.set()
+
+
+async def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="'nosuch://bucket' cannot be opened"):
         ArtifactStore("nosuch://bucket", spool=tmp_path)
+    with pytest.raises(InvalidArgumentError, match="chains"):
+        ArtifactStore("simplecache::memory://yard", spool=tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UnavailableError, match="mend the storage"):
-        ArtifactStore(str(tmp_path / "file"), spool=tmp_path).prepare()
+        await ArtifactStore(str(tmp_path / "file"), spool=tmp_path).prepare()

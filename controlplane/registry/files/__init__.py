@@ -1,0 +1,1 @@
+"""Model files: where they are kept, how they come in, and when they go."""
