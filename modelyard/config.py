@@ -68,20 +68,26 @@ class ProgramSettings(BaseSettings):
 
         Leaves the process with a sentence on standard error where something is wrong, and after `--help`.
         """
-        config_file = _find_config_option(arguments) or os.environ.get(f"{cls.model_config['env_prefix']}CONFIG")
         try:
-            cls.section = read_config(Path(config_file)).get(cls.program, {}) if config_file else {}
-            return CliApp.run(cls, cli_args=arguments)
+            return cls.parse(arguments)
         except InvalidArgumentError as error:
             sys.exit(f"modelyard {cls.program}: {error.message}")
+
+    @classmethod
+    def parse(cls, arguments: list[str]) -> Self:
+        """As `load`, and raises InvalidArgumentError where something is wrong with the environment or the file."""
+        config_file = _find_config_option(arguments) or os.environ.get(f"{cls.model_config['env_prefix']}CONFIG")
+        cls.section = read_config(Path(config_file)).get(cls.program, {}) if config_file else {}
+        try:
+            return CliApp.run(cls, cli_args=arguments)
         except SettingsError as error:
-            sys.exit(f"modelyard {cls.program}: {error}")
+            raise InvalidArgumentError(str(error)) from error
         except ValidationError as error:
             lines = [
                 f"  {_name_setting(cls, problem['loc'], problem['input'])}: {problem['msg']}"
                 for problem in error.errors()
             ]
-            sys.exit(f"modelyard {cls.program}: wrong settings\n" + "\n".join(lines))
+            raise InvalidArgumentError("wrong settings\n" + "\n".join(lines)) from error
 
 
 def program_config(program: str) -> SettingsConfigDict:

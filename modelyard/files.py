@@ -29,17 +29,31 @@ def hold_data_folder(data: Path, program: str) -> Iterator[None]:
     One that it makes is its owner's alone, since models are in it; one that is there keeps the rights it was given.
     Raises FailedPreconditionError that names the process which holds it.
     """
+    way_out = "give another --data"
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data / f"{program}.lock").open("a+")
     except OSError as error:
-        raise FailedPreconditionError(f"{data} cannot be used: {error.strerror}; give another --data") from error
+        raise FailedPreconditionError(f"{data} cannot be used: {error.strerror}; {way_out}") from error
+    with hold_lock_file(data / f"{program}.lock", data, f"another {program}", way_out):
+        yield
+
+
+@contextmanager
+def hold_lock_file(path: Path, guarded: object, other: str, way_out: str) -> Iterator[None]:
+    """Keeps everybody else who asks for the file at `path` out of what it guards; the kernel lets go with this process.
+
+    Raises FailedPreconditionError: `guarded` is in use by `other`, which process that is, and `way_out`.
+    """
+    try:
+        lock = path.open("a+")
+    except OSError as error:
+        raise FailedPreconditionError(f"{guarded} cannot be used: {error.strerror}; {way_out}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FailedPreconditionError(
-                f"{data} is in use by another {program}, {_read_holder(lock)}: stop it, or give another --data"
+                f"{guarded} is in use by {other}, {_read_holder(lock)}: stop it, or {way_out}"
             ) from None
         lock.truncate(0)
         lock.write(json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)}))
