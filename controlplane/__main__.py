@@ -4,7 +4,9 @@ import os
 import sys
 from functools import partial
 
+from controlplane.db.holding import hold_database
 from controlplane.main import run_controller
+from controlplane.registry.files.locations import locate_database
 from controlplane.settings import ControllerSettings
 from modelyard.errors import YardError
 from modelyard.files import hold_data_folder
@@ -15,7 +17,8 @@ def main() -> None:
     settings = ControllerSettings.load(sys.argv[1:])
     os.umask(0o077)  # models and the database are nobody else's to read
     try:
-        with hold_data_folder(settings.data, "controller"):
+        database_url = locate_database(settings.data, settings.database_url)
+        with hold_data_folder(settings.data, "controller"), hold_database(database_url):
             run_program(settings, partial(run_controller, settings))
     except (YardError, OSError) as error:
         sys.exit(f"modelyard controller: {error}")

@@ -57,8 +57,10 @@ def open_configured_registry(settings: ControllerSettings, clock: Clock) -> Regi
         settings.data,
         database_url=settings.database_url,
         artifacts_url=settings.artifacts_url,
+        lineage_url=settings.lineage_url,
         max_model_bytes=settings.max_model_bytes,
         stalled_upload_s=settings.stalled_upload_s,
+        uri_prefixes=settings.uri_prefixes,
         now=clock,
     )
 
@@ -81,12 +83,11 @@ def make_controller(settings: ControllerSettings, registry: Registry, clock: Clo
     routing_pb2_grpc.add_RoutingServiceServicer_to_server(RoutingServicer(routers), server)
     deployments_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(reconciler), server)
     deployments_pb2_grpc.add_DeploymentServiceServicer_to_server(
-        DeploymentServicer(registry.state, reconciler, clock), server
+        DeploymentServicer(registry.state, reconciler, clock, on_change=registry.recorder.wake), server
     )
-    registry_servicer = RegistryServicer(
-        registry.store, registry.artifacts, registry.registrar, now=clock, on_change=wake
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(
+        RegistryServicer(registry, now=clock, on_change=wake), server
     )
-    registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry_servicer, server)
     return Controller(registry, nodes, routers, reconciler, server, health_servicer)
 
 

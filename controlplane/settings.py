@@ -20,7 +20,19 @@ class ControllerSettings(ProgramSettings):
     data: Path = Field(Path("modelyard-data/controller"), description="folder for what must outlive a restart")
     listen: Address = Field("127.0.0.1:8010", description="address for agents, routers and people")
     database_url: str = Field("", description="SQLAlchemy URL of the database; default: SQLite in --data")
-    artifacts_url: str = Field("", description="where model files are kept, a folder or fsspec URL; default: in --data")
+    lineage_url: str = Field(
+        "",
+        description="SQLAlchemy URL of ML Metadata's database, sqlite:// for a file in --data; default: --database-url",
+    )
+    artifacts_url: str = Field(
+        "",
+        description="where model files are kept, a folder or URL (hdfs://, s3://, ...); default: in --data",
+    )
+    uri_prefixes: tuple[str, ...] = Field(
+        (),
+        description="what a URI must begin with to be registered from, such as s3://models; default: anything, "
+        "which lets whoever can register read with the controller's rights",
+    )
     max_model_bytes: int = Field(MAX_MODEL_BYTES, gt=0, description="the largest model file that can be registered")
     stalled_upload_s: float = Field(
         STALLED_UPLOAD_S, gt=0, description="a registration of whose file no byte comes for so long is ended"

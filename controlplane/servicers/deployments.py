@@ -1,13 +1,16 @@
 """DeploymentService: what is to be served."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from controlplane.clock import Clock
-from controlplane.domain import Deployment, DeploymentKey
+from controlplane.domain import Author, Deployment, DeploymentKey
 from controlplane.reconcilers.reconciler import Reconciler
+from controlplane.registry.announcement import check_reason, check_user
 from controlplane.registry.store import StateStore
+from controlplane.registry.uninterrupted import run_to_end
 from controlplane.servicers.cluster_converters import deployment_to_proto
 from modelyard.errors import InvalidArgumentError, NotFoundError
 from modelyard.resource_names import parse_deployment_name, parse_model_name
@@ -20,8 +23,11 @@ _FIELDS = (*_RANGES, "no_retries")
 
 
 class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
-    def __init__(self, store: StateStore, reconciler: Reconciler, clock: Clock) -> None:
+    """`on_change` is called after each change, in the event loop."""
+
+    def __init__(self, store: StateStore, reconciler: Reconciler, clock: Clock, on_change: Callable[[], None]) -> None:
         self._store = store
+        self._on_change = on_change
         self._reconciler = reconciler
         self._clock = clock
         # Reading, changing some fields and writing is one step: two callers must not undo each other's.
@@ -30,10 +36,16 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
     async def UpdateDeployment(self, request: pb.UpdateDeploymentRequest, context: Any) -> pb.UpdateDeploymentResponse:
         key = DeploymentKey(*parse_deployment_name(request.deployment.name))
         changes = _parse_changes(request)
-        async with self._writing:
-            current = await self._find(key, request.allow_missing)
-            await asyncio.to_thread(self._store.put_deployment, replace(current, **changes), self._clock())
+        author = self._make_author(request)
+        # To its end, whatever becomes of the caller: the lock must not open while a thread still writes.
+        await run_to_end(self._put(key, changes, author, request.allow_missing))
         return pb.UpdateDeploymentResponse(deployment=await self._describe(key))
+
+    async def _put(self, key: DeploymentKey, changes: dict[str, Any], author: Author, allow_missing: bool) -> None:
+        async with self._writing:
+            current = await self._find(key, allow_missing)
+            await asyncio.to_thread(self._store.put_deployment, replace(current, **changes), author)
+        self._on_change()
 
     async def _find(self, key: DeploymentKey, allow_missing: bool) -> Deployment:
         try:
@@ -69,10 +81,20 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
 
     async def DeleteDeployment(self, request: pb.DeleteDeploymentRequest, context: Any) -> pb.DeleteDeploymentResponse:
         key = DeploymentKey(*parse_deployment_name(request.name))
-        async with self._writing:
-            await asyncio.to_thread(self._store.delete_deployment, key, self._clock())
-        self._reconciler.wake()
+        author = self._make_author(request)
+        await run_to_end(self._delete(key, author))
         return pb.DeleteDeploymentResponse()
+
+    async def _delete(self, key: DeploymentKey, author: Author) -> None:
+        async with self._writing:
+            await asyncio.to_thread(self._store.delete_deployment, key, author)
+        self._on_change()
+        self._reconciler.wake()
+
+    def _make_author(self, request: pb.UpdateDeploymentRequest | pb.DeleteDeploymentRequest) -> Author:
+        check_user(request.user)
+        check_reason(request.reason)
+        return Author(self._clock(), request.user, request.reason)
 
 
 def _parse_changes(request: pb.UpdateDeploymentRequest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the controller keeps on the disk: nobody else's to read, and rid of what a kill left half-done."""
 
 import asyncio
+import hashlib
 import sqlite3
 import stat
 from pathlib import Path
@@ -35,24 +36,27 @@ async def test_files_are_readable_by_nobody_else(yard: Stubs, tmp_path: Path) ->
     assert {path: oct(mode) for path, mode in found.items() if mode & (stat.S_IRWXG | stat.S_IRWXO)} == {}
 
 
-async def test_an_upload_cut_off_by_kill_9_is_gone_after_the_next_start(
+async def test_an_upload_cut_off_by_kill_9_goes_on_after_the_next_start(
     controller: ControllerUnderTest, tmp_path: Path
 ) -> None:
     incoming = tmp_path / "data" / "artifacts" / "incoming"
+    content = bytes(3 << 20)
+    sha256 = hashlib.sha256(content).hexdigest()
 
-    async def has_begun() -> bool:
-        return any(incoming.iterdir())
+    async def has_arrived() -> bool:
+        return any(path.stat().st_size == 2 << 20 for path in incoming.iterdir())
 
     async with controller.connect() as yard:
-        header = registry_pb2.CreateVersionRequest.Header(parent="models/m", size_bytes=1 << 20, sha256="0" * 64)
+        header = registry_pb2.CreateVersionRequest.Header(parent="models/m", size_bytes=len(content), sha256=sha256)
         call = yard.registry.CreateVersion()
         await call.write(registry_pb2.CreateVersionRequest(header=header))
-        await call.write(registry_pb2.CreateVersionRequest(chunk=b"x" * 1000))
-        await eventually(has_begun)
+        await call.write(registry_pb2.CreateVersionRequest(chunk=content[: 2 << 20]))
+        await eventually(has_arrived)
         controller.program.kill()
     await controller.restart()
-    assert not await has_begun()
     async with controller.connect() as yard:
+        found = await yard.registry.FindUpload(registry_pb2.FindUploadRequest(size_bytes=len(content), sha256=sha256))
+        assert (found.offset_bytes, found.is_stored) == (2 << 20, False)
         assert await yard.register("m") == 1
 
 

@@ -59,7 +59,7 @@ class Yard:
         async with self.registry.artifacts.begin_upload(len(content)) as upload:
             await upload.write(content)
             await upload.finish(len(content), sha256)
-            uri = await self.registry.artifacts.keep(upload)
+            uri = await self.registry.artifacts.keep(upload.path, sha256, len(content))
         spec = (TensorSpec("x", "FP32", (-1, 3)),)
         facts = VersionDraft(model, ModelFormat.ONNX, uri, sha256, len(content), Signature(spec, spec))
         return self.registry.store.create_version(facts, now())
@@ -78,6 +78,10 @@ class Yard:
         root = self.folder / "artifacts"
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
+    def incoming_sizes(self) -> list[int]:
+        """Of what is on its way in."""
+        return [(self.folder / "artifacts" / path).stat().st_size for path in self.stored_files() if "incoming" in path]
+
     def is_untouched(self) -> bool:
         return self.stored_files() == [] and not self.registry.store.list_models(1, "").items
 
@@ -93,9 +97,7 @@ async def serve(folder: Path, stalled_upload_s: float = 60.0) -> AsyncIterator[Y
         def count_change() -> None:
             yard.changes += 1
 
-        servicer = RegistryServicer(
-            registry.store, registry.artifacts, registry.registrar, now=now, on_change=count_change
-        )
+        servicer = RegistryServicer(registry, now=now, on_change=count_change)
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server)
         await server.start()
         yield yard

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import onnx
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 
 from modelyard.v1 import registry_pb2 as pb
@@ -16,6 +18,7 @@ from tests.harness.onnx_pieces import linear_bytes
 from tests.integration.registry.conftest import MAX_MODEL_BYTES, Yard, messages, serve
 
 GOOD, OTHER = linear_bytes(), linear_bytes(seed=1)
+FILE_AND_SAMPLE = 2
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -49,7 +52,7 @@ async def test_a_model_file_becomes_a_version(yard: Yard) -> None:
 
 async def test_it_is_recorded_in_the_lineage_store(yard: Yard) -> None:
     await yard.register("resnet", GOOD)
-    await until(lambda: yard.registry.store.list_for_lineage(True, ("", 0), 1))
+    await until(lambda: yard.registry.store.list_facts(True, 0, 1))
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, len(GOOD)])
@@ -87,7 +90,6 @@ async def test_a_name_that_is_none_is_refused(yard: Yard, parent: str) -> None:
     [
         ({"sha256": "0" * 64}, grpc.StatusCode.DATA_LOSS),
         ({"sha256": "../../etc/passwd"}, grpc.StatusCode.INVALID_ARGUMENT),
-        ({"size_bytes": len(GOOD) + 1}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"size_bytes": len(GOOD) - 1}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"size_bytes": 0}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"size_bytes": MAX_MODEL_BYTES + 1}, grpc.StatusCode.RESOURCE_EXHAUSTED),
@@ -114,43 +116,58 @@ async def test_messages_come_in_their_order(yard: Yard) -> None:
     assert yard.is_untouched()
 
 
-async def test_an_upload_that_is_cut_off_leaves_nothing(yard: Yard) -> None:
-    header, chunk = messages("resnet", GOOD)
-    call = yard.stub.CreateVersion()
+async def begin(yard: Yard, stub: Any, content: bytes, sent: int) -> Any:
+    """A call that has sent `sent` bytes, which have arrived."""
+    header, chunk = messages("resnet", content)
+    call = stub.CreateVersion()
     await call.write(header)
-    await call.write(pb.CreateVersionRequest(chunk=chunk.chunk[:50]))
-    await until(yard.stored_files)
-    call.cancel()
-    await until(lambda: not yard.stored_files())
-    assert yard.is_untouched()
+    await call.write(pb.CreateVersionRequest(chunk=chunk.chunk[:sent]))
+    await until(lambda: sent in yard.incoming_sizes())
+    return call
+
+
+async def kept_bytes(yard: Yard, content: bytes) -> int:
+    request = pb.FindUploadRequest(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    return int((await yard.stub.FindUpload(request)).offset_bytes)
+
+
+async def until_kept(yard: Yard, content: bytes, size_bytes: int) -> None:
+    async with asyncio.timeout(20):
+        while await kept_bytes(yard, content) != size_bytes:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_upload_that_is_cut_off_is_kept_for_the_next_try(yard: Yard) -> None:
+    (await begin(yard, yard.stub, GOOD, 50)).cancel()
+    await until_kept(yard, GOOD, 50)
+    assert not yard.registry.store.list_models(1, "").items
+    header, chunk = messages("resnet", GOOD, offset_bytes=50)
+    rest = pb.CreateVersionRequest(chunk=chunk.chunk[50:])
+    version = (await yard.stub.CreateVersion(iter([header, rest]))).version
+    assert (version.number, await yard.read(version.sha256)) == (1, GOOD)
+    assert len(yard.stored_files()) == FILE_AND_SAMPLE
+
+
+async def test_who_knows_nothing_of_a_cut_sends_the_whole_file(yard: Yard) -> None:
+    (await begin(yard, yard.stub, GOOD, 50)).cancel()
+    await until_kept(yard, GOOD, 50)
     assert (await yard.register("resnet", GOOD)).number == 1
+    assert len(yard.stored_files()) == FILE_AND_SAMPLE
 
 
 async def test_a_second_version_that_is_cut_off_leaves_the_first_alone(yard: Yard) -> None:
     assert (await yard.register("resnet", GOOD)).number == 1
-    kept = yard.stored_files()
-    for model, content in (("resnet", OTHER), ("vgg", GOOD)):
-        header, chunk = messages(model, content)
-        call = yard.stub.CreateVersion()
-        await call.write(header)
-        await call.write(pb.CreateVersionRequest(chunk=chunk.chunk[:50]))
-        await until(lambda: yard.stored_files() != kept)
-        call.cancel()
-        await until(lambda: yard.stored_files() == kept)
+    (await begin(yard, yard.stub, OTHER, 50)).cancel()
+    await until_kept(yard, OTHER, 50)
     assert await yard.read(hashlib.sha256(GOOD).hexdigest()) == GOOD
     assert (await yard.register("resnet", OTHER)).number == 2
 
 
-async def test_a_client_that_dies_leaves_nothing(yard: Yard) -> None:
-    header, chunk = messages("resnet", GOOD)
-    target = f"127.0.0.1:{yard.port}"
-    async with aio.insecure_channel(target) as channel:
-        call = type(yard.stub)(channel).CreateVersion()
-        await call.write(header)
-        await call.write(pb.CreateVersionRequest(chunk=chunk.chunk[:50]))
-        await until(yard.stored_files)
-    await until(lambda: not yard.stored_files())
-    assert yard.is_untouched()
+async def test_what_a_client_that_dies_has_sent_is_kept(yard: Yard) -> None:
+    async with aio.insecure_channel(f"127.0.0.1:{yard.port}") as channel:
+        await begin(yard, type(yard.stub)(channel), GOOD, 50)
+    await until_kept(yard, GOOD, 50)
+    assert not yard.registry.store.list_models(1, "").items
 
 
 async def test_the_same_bytes_again_are_refused_by_model_id(yard: Yard) -> None:
@@ -158,13 +175,13 @@ async def test_the_same_bytes_again_are_refused_by_model_id(yard: Yard) -> None:
     code, details = await yard.refused(messages("resnet", GOOD))
     assert code == grpc.StatusCode.ALREADY_EXISTS
     assert "resnet@1" in details
-    assert len(yard.stored_files()) == 1
+    assert len(yard.stored_files()) == FILE_AND_SAMPLE
 
 
 async def test_models_with_the_same_bytes_share_the_file(yard: Yard) -> None:
     first, second = await yard.register("a", GOOD), await yard.register("b", GOOD)
-    assert first.uri == second.uri
-    assert len(yard.stored_files()) == 1
+    assert (first.uri, first.sample) == (second.uri, second.sample)
+    assert len(yard.stored_files()) == FILE_AND_SAMPLE
 
 
 async def test_the_same_bytes_at_once_become_one_version(yard: Yard) -> None:
@@ -173,13 +190,14 @@ async def test_the_same_bytes_at_once_become_one_version(yard: Yard) -> None:
     assert [version.model_id for version in made] == ["resnet@1"]
     refused = [outcome.code() for outcome in outcomes if isinstance(outcome, aio.AioRpcError)]
     assert refused == [grpc.StatusCode.ALREADY_EXISTS] * 3
-    assert len(yard.stored_files()) == 1
+    assert len(yard.stored_files()) == FILE_AND_SAMPLE
 
 
 async def test_different_bytes_at_once_get_dense_numbers(yard: Yard) -> None:
     made = await asyncio.gather(*(yard.register("resnet", linear_bytes(seed=seed)) for seed in range(6)))
     assert sorted(version.number for version in made) == [1, 2, 3, 4, 5, 6]
-    assert len(yard.stored_files()) == 6
+    assert len({version.sample.sha256 for version in made}) == 1  # they have one signature
+    assert len(yard.stored_files()) == 6 + 1
     for version in made:
         assert hashlib.sha256(await yard.read(version.sha256)).hexdigest() == version.sha256
 
@@ -187,16 +205,14 @@ async def test_different_bytes_at_once_get_dense_numbers(yard: Yard) -> None:
 async def test_a_crash_between_file_and_row_is_healed_by_registering_again(tmp_path: Path) -> None:
     folder = tmp_path / "controller"
     async for yard in serve(folder):
-        upload = yard.registry.artifacts.begin_upload(len(GOOD))
-        await upload.write(GOOD)
-        await upload.finish(len(GOOD), hashlib.sha256(GOOD).hexdigest())
-        await yard.registry.artifacts.keep(upload)
-        leftover = yard.registry.artifacts.begin_upload(10)
-        await leftover.write(b"half")
+        kept = tmp_path / "kept"
+        kept.write_bytes(GOOD)
+        await yard.registry.artifacts.keep(kept, hashlib.sha256(GOOD).hexdigest(), len(GOOD))
+        (folder / "artifacts" / "incoming" / "of-an-earlier-life").write_bytes(b"half")
     async for yard in serve(folder):
         assert len(yard.stored_files()) == 1
         assert (await yard.register("resnet", GOOD)).number == 1
-        assert len(yard.stored_files()) == 1
+        assert len(yard.stored_files()) == FILE_AND_SAMPLE
 
 
 async def test_what_was_registered_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -207,3 +223,39 @@ async def test_what_was_registered_is_there_after_a_restart(tmp_path: Path) -> N
         found = await yard.stub.GetVersion(pb.GetVersionRequest(name="models/resnet/versions/1"))
         assert found.version == before
         assert await yard.read(before.sha256) == GOOD
+
+
+async def test_a_stream_that_ends_too_early_makes_no_version(yard: Yard) -> None:
+    code, details = await yard.refused(messages("resnet", GOOD, size_bytes=len(GOOD) + 1))
+    assert (code, "were announced" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    assert not yard.registry.store.list_models(1, "").items
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"metrics": {f"m{number}": 1.0 for number in range(201)}},
+        {"origin": resources_pb2.Origin(model_id="a@1", create_time=Timestamp(seconds=2**62))},
+        {"description": "\x1b]0;title\x07"},
+    ],
+)
+async def test_what_no_record_takes_is_refused(yard: Yard, header: dict[str, Any]) -> None:
+    assert (await yard.refused(messages("resnet", GOOD, **header)))[0] == grpc.StatusCode.INVALID_ARGUMENT
+    assert yard.is_untouched()
+
+
+async def test_a_known_content_of_another_size_is_refused(yard: Yard) -> None:
+    await yard.register("resnet", GOOD)
+    code, details = await yard.refused(messages("vgg", GOOD, size_bytes=len(GOOD) + 1))
+    assert (code, "and 126 were announced" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True), details
+
+
+async def test_a_signature_that_no_listing_could_carry_is_refused(yard: Yard, tmp_path: Path) -> None:
+    model = onnx.load_from_string(GOOD)
+    name = "x" * 1001
+    model.graph.input[0].name = name
+    for node in model.graph.node:
+        node.input[:] = [name if one == "x" else one for one in node.input]
+    code, details = await yard.refused(messages("resnet", model.SerializeToString()))
+    assert (code, "shorter one" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True), details
+    assert yard.is_untouched()

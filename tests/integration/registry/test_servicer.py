@@ -74,6 +74,12 @@ async def test_bad_requests_are_refused(yard: Yard) -> None:
         yard.stub.SetAlias(pb.SetAliasRequest(name=production, version=-(2**63))),
         yard.stub.SetAlias(pb.SetAliasRequest(name=production, version=1, reason="x" * 3000)),
         yard.stub.SetAlias(pb.SetAliasRequest(name=production, version=1, user="\0")),
+        yard.stub.SetAlias(pb.SetAliasRequest(name=production, version=1, expected_version=-1)),
+        yard.stub.RollbackAlias(pb.RollbackAliasRequest(name=production, expected_version=-1)),
+        yard.stub.DeleteAlias(pb.DeleteAliasRequest(name=production, expected_version=-1)),
+        yard.stub.ListVersionChanges(pb.ListVersionChangesRequest(name="models/resnet/versions/1", page_size=-1)),
+        yard.stub.PurgeVersions(pb.PurgeVersionsRequest(min_age_s=-1)),
+        yard.stub.PurgeVersions(pb.PurgeVersionsRequest(min_age_s=2**62)),
     ]
     for call in calls:
         assert (await refused(call))[0] == INVALID
