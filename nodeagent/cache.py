@@ -1,23 +1,23 @@
-"""Model files by their SHA-256: each is fetched once, verified before use, and kept until the room is needed."""
+"""Models by the SHA-256 of their files: each is fetched once, verified before use, and kept while there is room."""
 
 import asyncio
 import errno
-import hashlib
 import logging
-import os
 import shutil
-import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVarTuple
 from weakref import WeakValueDictionary
 
 from modelyard.errors import DataLossError, ResourceExhaustedError, UnavailableError
+from nodeagent import cached_model
 
 log = logging.getLogger(__name__)
 
 _PARTIAL = ".partial"
+_UNPACKING = ".unpacking"
+_Arguments = TypeVarTuple("_Arguments")
 # Room that is left to others on the disk.
 _SPARE_BYTES = 64 << 20
 
@@ -31,7 +31,7 @@ class ArtifactSource(Protocol):
 
 
 class ArtifactCache:
-    """Files in `folder`, named by their checksum. One event loop uses it."""
+    """Files and unpacked folders in `folder`, named by the checksum. One event loop uses it."""
 
     def __init__(self, folder: Path, source: ArtifactSource, limit_bytes: int) -> None:
         self._folder = folder
@@ -39,13 +39,14 @@ class ArtifactCache:
         self._limit_bytes = limit_bytes
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # What each file looked like when its checksum was last computed.
-        self._verified: dict[str, tuple[int, int, int]] = {}
+        self._verified: dict[str, cached_model.Looks] = {}
         self._make_folder()
-        for leftover in folder.glob(f"*{_PARTIAL}"):
-            leftover.unlink()
+        for ending in (_PARTIAL, _UNPACKING):
+            for leftover in folder.glob(f"*{ending}"):
+                cached_model.remove(leftover)
 
-    async def fetch(self, sha256: str, size_bytes: int, in_use: FilesInUse = tuple) -> Path:
-        """The path of the verified file.
+    async def fetch(self, sha256: str, size_bytes: int, in_use: FilesInUse = tuple, *, is_packed: bool = False) -> Path:
+        """The path of the verified file; of a packed one, that of the folder that it was unpacked into.
 
         `in_use` gives the checksums whose files may not be removed to make room. It is asked whenever room is made:
         what others want may have changed during a long download.
@@ -56,10 +57,10 @@ class ArtifactCache:
         path = self._folder / sha256
         async with self._locks.setdefault(sha256, asyncio.Lock()):
             self._make_folder()
-            if not await self._is_intact(path, size_bytes):
-                path.unlink(missing_ok=True)
-                await self._download(path, size_bytes, in_use)
-            _touch(path)
+            if path.is_dir() != is_packed or not await self._is_intact(path, size_bytes):
+                await asyncio.to_thread(self._remove, path)
+                await self._download(path, size_bytes, in_use, is_packed)
+            cached_model.touch(path)
         self.evict({*in_use(), sha256})
         return path
 
@@ -88,55 +89,77 @@ class ArtifactCache:
         excess = sum(size for _, size, _ in files) - self._limit_bytes
         for _, size, path in files:
             if path.name in in_use:
-                _touch(path)
+                cached_model.touch(path)
             elif excess > 0:
                 self._remove(path)
                 excess -= size
 
     def _list_files(self) -> list[tuple[int, int, Path]]:
         """(time of last use, size, path), the longest unused first."""
-        paths = [path for path in self._folder.iterdir() if path.suffix != _PARTIAL]
-        return sorted((path.stat().st_atime_ns, path.stat().st_size, path) for path in paths)
+        paths = [path for path in self._folder.iterdir() if path.suffix not in (_PARTIAL, _UNPACKING)]
+        return sorted((path.stat().st_atime_ns, cached_model.disk_bytes(path), path) for path in paths)
 
     def _remove(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
+        cached_model.remove(path)
         self._verified.pop(path.name, None)
 
     async def _is_intact(self, path: Path, size_bytes: int) -> bool:
-        if _size(path) != size_bytes:
+        if cached_model.size_bytes(path) != size_bytes:
             return False
-        if self._verified.get(path.name) == _looks(path):
+        if self._verified.get(path.name) == cached_model.looks(path):
             return True
         return await self._verify(path, path.name)
 
     async def _verify(self, path: Path, sha256: str) -> bool:
-        looks = _looks(path)
-        if await asyncio.to_thread(_compute_sha256, path) != sha256:
+        looks = cached_model.looks(path)
+        if await asyncio.to_thread(cached_model.compute_sha256, path) != sha256:
             return False
         self._verified[sha256] = looks
         return True
 
-    async def _download(self, path: Path, size_bytes: int, in_use: FilesInUse) -> None:
+    async def _download(self, path: Path, size_bytes: int, in_use: FilesInUse, is_packed: bool) -> None:
         partial = path.with_name(path.name + _PARTIAL)
         try:
             partial.open("ab").close()
-            self._make_room(size_bytes - _size(partial), in_use())
+            self._make_room((1 + is_packed) * size_bytes - _size(partial), in_use())
             await self._complete(partial, path.name, size_bytes)
-            await self._accept(partial, path, size_bytes)
+            await self._check(partial, path.name, size_bytes)
+            if is_packed:
+                await self._unpack(partial, path)
+            else:
+                await asyncio.to_thread(cached_model.publish_file, partial, path)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            no_room = self._no_room((1 + is_packed) * size_bytes)  # as it was found, before room is made
             partial.unlink(missing_ok=True)
-            raise self._no_room(size_bytes) from error
+            raise no_room from error
 
-    async def _accept(self, partial: Path, path: Path, size_bytes: int) -> None:
-        if _size(partial) != size_bytes or not await self._verify(partial, path.name):
+    async def _check(self, partial: Path, sha256: str, size_bytes: int) -> None:
+        if _size(partial) != size_bytes or not await self._verify(partial, sha256):
             await asyncio.to_thread(partial.unlink)
             raise DataLossError(
-                f"the controller sent other bytes than those recorded under SHA-256 {path.name}: "
+                f"the controller sent other bytes than those recorded under SHA-256 {sha256}: "
                 "its copy of the file is damaged; register the model again"
             )
-        await asyncio.to_thread(_publish, partial, path)
+
+    async def _unpack(self, partial: Path, path: Path) -> None:
+        """Keeps the folder in place of the packed file. Raises DataLossError where it would be packed otherwise."""
+        folder = path.with_name(path.name + _UNPACKING)
+        try:
+            await _to_the_end(cached_model.unpack_whole, partial, folder)
+            if not await self._verify(folder, path.name):
+                raise DataLossError(
+                    f"the packed model with SHA-256 {path.name} is not packed as this release does it: "
+                    "install the same release here as on the controller, or register the model again"
+                )
+            await _to_the_end(cached_model.publish_folder, folder, path)
+        except DataLossError:
+            await asyncio.to_thread(partial.unlink)
+            raise
+        finally:
+            await _to_the_end(cached_model.remove, folder)
+        await asyncio.to_thread(partial.unlink)
 
     async def _complete(self, partial: Path, sha256: str, size_bytes: int) -> None:
         """Fetches what is missing; goes on after a cut for as long as each try brings something."""
@@ -170,39 +193,21 @@ class ArtifactCache:
     def _no_room(self, needed_bytes: int) -> ResourceExhaustedError:
         free = shutil.disk_usage(self._folder).free
         return ResourceExhaustedError(
-            f"no room for a model file of {needed_bytes} bytes: the disk of {self._folder} has {free} bytes left; "
+            f"no room for a model file: up to {needed_bytes} bytes are needed to fetch it, and the disk of "
+            f"{self._folder} has {free} left; "
             "free some, or place the replica on another node"
         )
 
 
-def _size(path: Path) -> int:
-    """-1 where there is no file."""
-    return path.stat().st_size if path.exists() else -1
+def _size(partial: Path) -> int:
+    return partial.stat().st_size
 
 
-def _looks(path: Path) -> tuple[int, int, int]:
-    stat = path.stat()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _compute_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _touch(path: Path) -> None:
-    """Notes its use. Disks are often mounted so that reading does not; the time of change has to stay as it is."""
-    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-
-
-def _publish(partial: Path, path: Path) -> None:
-    """Gives the file its name, after its bytes are on the disk."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.chmod(0o444)
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+async def _to_the_end(function: Callable[[*_Arguments], None], *arguments: *_Arguments) -> None:
+    """In a thread, which is waited for even if the caller is cancelled: nobody else may work in its place meanwhile."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise

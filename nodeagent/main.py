@@ -1,6 +1,7 @@
 """The node agent's composition root."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from modelyard.control_channel import open_control_channel
@@ -10,6 +11,7 @@ from nodeagent.artifact_source import ControllerSource
 from nodeagent.cache import ArtifactCache
 from nodeagent.data_folder import DataFolder
 from nodeagent.replica_actor import Workshop
+from nodeagent.runtimes.base import Runtime
 from nodeagent.runtimes.builtin import BuiltinRuntime
 from nodeagent.session import ControllerSession
 from nodeagent.settings import AgentSettings
@@ -17,13 +19,17 @@ from nodeagent.supervisor import Supervisor
 
 
 async def run_agent(
-    settings: AgentSettings, folder: DataFolder, resources: resources_pb2.NodeResources, stop: asyncio.Event
+    settings: AgentSettings,
+    folder: DataFolder,
+    resources: resources_pb2.NodeResources,
+    runtimes: Sequence[Runtime],
+    stop: asyncio.Event,
 ) -> None:
     """Until `stop` is set, and then for as long as its replicas take to finish."""
     hello = agent_pb2.AgentHello(node=settings.node, instance_id=folder.instance_id(), resources=resources)
     async with open_control_channel(settings.controller) as channel:
         cache = ArtifactCache(folder.cache, ControllerSource(channel), settings.cache_limit_bytes)
-        supervisor = Supervisor(_make_workshop(settings, folder, cache))
+        supervisor = Supervisor(_make_workshop(settings, folder, cache, runtimes))
         await supervisor.adopt()
         session = ControllerSession(settings.controller, channel, supervisor, hello)
         serving = [asyncio.create_task(session.run()), asyncio.create_task(_announce(settings, session))]
@@ -37,8 +43,8 @@ async def run_agent(
             await asyncio.gather(*serving, return_exceptions=True)
 
 
-def _make_workshop(settings: AgentSettings, folder: DataFolder, cache: ArtifactCache) -> Workshop:
-    runtime = BuiltinRuntime(
+def make_runtimes(settings: AgentSettings) -> tuple[Runtime, ...]:
+    builtin = BuiltinRuntime(
         max_message_bytes=settings.max_message_bytes,
         max_typed_bytes=settings.max_typed_bytes,
         max_string_elements=settings.max_string_elements,
@@ -46,10 +52,16 @@ def _make_workshop(settings: AgentSettings, folder: DataFolder, cache: ArtifactC
         max_concurrent_requests=settings.max_concurrent_requests,
         drain_timeout_s=settings.drain_timeout_s,
     )
+    return (builtin,)
+
+
+def _make_workshop(
+    settings: AgentSettings, folder: DataFolder, cache: ArtifactCache, runtimes: Sequence[Runtime]
+) -> Workshop:
     return Workshop(
         replicas=folder.replicas,
         cache=cache,
-        runtimes=(runtime,),
+        runtimes=runtimes,
         limits=settings.replica_limits(),
         max_message_bytes=settings.max_message_bytes,
         log_limit_bytes=settings.log_limit_bytes,

@@ -170,7 +170,9 @@ class ReplicaActor:
     async def _fetch(self) -> None:
         spec = self.spec
         try:
-            self._file = await self._workshop.cache.fetch(spec.sha256, spec.size_bytes, self._files_in_use)
+            self._file = await self._workshop.cache.fetch(
+                spec.sha256, spec.size_bytes, self._files_in_use, is_packed=spec.is_packed
+            )
         except YardError as error:
             self.tell(events.FetchFailed(f"the model file cannot be had: {error.message}"))
         except Exception as error:

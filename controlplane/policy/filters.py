@@ -1,9 +1,9 @@
 """Why a replica cannot be on a node: named filters, each with a sentence a person can act on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from controlplane.domain import Node
+from controlplane.domain import ModelFormat, Node
 from modelyard.sizes import format_size
 
 
@@ -13,6 +13,8 @@ class Demand:
 
     cores: int
     memory_bytes: int
+    format: ModelFormat = ModelFormat.ONNX
+    is_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,31 @@ class Filter:
     why_not: Callable[[Room, Demand], str]
 
 
+_NEEDED = {
+    ModelFormat.ONNX: "onnxruntime",
+    ModelFormat.SAVEDMODEL: "OpenVINO",
+    ModelFormat.TENSORRT: "a GPU with Triton",
+}
+_INSTALLABLE = (ModelFormat.ONNX, ModelFormat.SAVEDMODEL)
+_INSTALL_THERE = "install this project there with its extra `agent`, and start the agent again"
+_INSTALL_SOMEWHERE = "install this project on a node with its extra `agent`, and start the agent there again"
+
+
 def _connected(room: Room, demand: Demand) -> str:
     return "" if room.node.connected else "its agent is not connected; start it there with `modelyard agent`"
+
+
+def can_serve(node: Node, demand: Demand) -> bool:
+    """Whether its runtimes can, however full it is."""
+    return demand.format in node.formats and (node.takes_folders or not demand.is_folder)
+
+
+def _format(room: Room, demand: Demand) -> str:
+    if can_serve(room.node, demand):
+        return ""
+    if demand.format in room.node.formats:
+        return "its agent is of an earlier release, which takes no model that is a folder; install this release there"
+    return _needs(demand.format, _INSTALL_THERE)
 
 
 def _cores(room: Room, demand: Demand) -> str:
@@ -75,7 +100,12 @@ def _memory(room: Room, demand: Demand) -> str:
     return ""
 
 
-FILTERS = (Filter("connected", _connected), Filter("cores", _cores), Filter("memory", _memory))
+FILTERS = (
+    Filter("connected", _connected),
+    Filter("format", _format),
+    Filter("cores", _cores),
+    Filter("memory", _memory),
+)
 
 
 def explain_refusal(room: Room, demand: Demand) -> str:
@@ -84,6 +114,17 @@ def explain_refusal(room: Room, demand: Demand) -> str:
         if reason := filter_.why_not(room, demand):
             return f"node {room.node.name}: {reason}"
     return ""
+
+
+def explain_format(rooms: Iterable[Room], demand: Demand) -> str:
+    """Said once where no node can serve the format, whatever room it has; empty where one can."""
+    if any(demand.format in room.node.formats for room in rooms):
+        return ""
+    return f"no node here can serve it: {_needs(demand.format, _INSTALL_SOMEWHERE)}"
+
+
+def _needs(format_: ModelFormat, install: str) -> str:
+    return f"it needs {_NEEDED[format_]}" + (f"; {install}" if format_ in _INSTALLABLE else "")
 
 
 def plural(count: int, noun: str) -> str:

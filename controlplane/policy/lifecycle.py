@@ -16,7 +16,7 @@ from controlplane.policy.placement import Ledger, NoPlace, Place, choose_place, 
 class LifecyclePlan:
     plan: Plan
     # How many replicas of a deployment have no place, and why, in a sentence.
-    no_place: Mapping[DeploymentKey, str] = field(default_factory=dict)
+    no_place: Mapping[DeploymentKey, NoPlace] = field(default_factory=dict)
 
 
 def compute_plan(snapshot: ClusterSnapshot, now: datetime) -> LifecyclePlan:
@@ -56,7 +56,7 @@ class _Draft:
         self._succeeded = {replica.takes_over for replica in kept if replica.takes_over}
         self.created: list[Replica] = []
         self.retired: list[Replica] = []
-        self.no_place: dict[DeploymentKey, str] = {}
+        self.no_place: dict[DeploymentKey, NoPlace] = {}
 
     def roll_out(self, key: DeploymentKey) -> None:
         alias = self._stored.aliases.get(key)
@@ -91,7 +91,7 @@ class _Draft:
             have = "has" if missing == 1 else "have"
             kind = "new replica" if old else "replica"
             share = f"{missing} of {plural(target.deployment.replicas, kind)} {have} no place"
-            self.no_place[target.deployment.key] = f"{share}: {place.reason}"
+            self.no_place[target.deployment.key] = replace(place, reason=f"{share}: {place.reason}")
             return False
         replica = self._place(target, place)
         self._ledger.add(replica)

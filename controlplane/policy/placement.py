@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from controlplane.domain import Allocation, ClusterSnapshot, Deployment, Node, Replica, Version
-from controlplane.policy.filters import Demand, Room, explain_refusal
+from controlplane.domain import Allocation, ClusterSnapshot, Deployment, Node, Packaging, Replica, Version
+from controlplane.policy.filters import Demand, Room, explain_format, explain_refusal
 
 _REASONS_SHOWN = 3
 NO_NODE = "no node is connected; start one with `modelyard agent --controller HOST:PORT`"
@@ -24,6 +24,8 @@ class NoPlace:
     """Why there is none, in a sentence."""
 
     reason: str
+    # False where no replica that leaves could make room.
+    is_for_want_of_room: bool = True
 
 
 def compute_demand(deployment: Deployment, version: Version) -> Demand:
@@ -32,7 +34,12 @@ def compute_demand(deployment: Deployment, version: Version) -> Demand:
     A runtime holds the file as it was read, the weights as it lays them out, and room for the activations.
     """
     estimate = (256 << 20) + 3 * version.facts.size_bytes
-    return Demand(deployment.threads, deployment.memory_bytes or estimate)
+    return Demand(
+        cores=deployment.threads,
+        memory_bytes=deployment.memory_bytes or estimate,
+        format=version.facts.format,
+        is_folder=version.facts.packaging is Packaging.TAR,
+    )
 
 
 class Ledger:
@@ -83,6 +90,9 @@ def choose_place(demand: Demand, ledger: Ledger, predecessors: Iterable[Replica]
     for room in ledger.rooms():
         if not explain_refusal(room, demand):
             return Place(room.node.name, _allocate(room, demand))
+    rooms = list(ledger.rooms())
+    if any(room.node.connected for room in rooms) and (reason := explain_format(rooms, demand)):
+        return NoPlace(reason, is_for_want_of_room=False)
     refusals: list[str] = []
     for predecessor in predecessors:
         shared = ledger.room_without_cores_of(predecessor)
@@ -92,7 +102,7 @@ def choose_place(demand: Demand, ledger: Ledger, predecessors: Iterable[Replica]
             return Place(shared.node.name, _allocate(shared, demand), takes_over=predecessor.replica_id)
         refusals.append(refusal)
     # Where cores could be handed over, what stands against that is what has to be mended.
-    return NoPlace(refusals[0] if refusals else _explain(list(ledger.rooms()), demand))
+    return NoPlace(refusals[0] if refusals else _explain(rooms, demand))
 
 
 def _allocate(room: Room, demand: Demand) -> Allocation:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.domain import Deployment, DeploymentKey, Node, Replica, RouteTable, Version
-from controlplane.policy.filters import Demand
+from controlplane.policy.filters import Demand, can_serve
 from controlplane.policy.observations import Observations
 
 
@@ -18,13 +18,16 @@ class Target:
 
 
 def is_current(replica: Replica, target: Target, nodes: Mapping[str, Node]) -> bool:
-    """True for a replica of the target version, with the allocation wished, on cores that its node still offers."""
+    """True for a replica of the target version, with the allocation wished, that its node can still serve.
+
+    That is, on cores that it still offers, with the runtime that the format takes.
+    """
     allocation, demand = replica.allocation, target.demand
     node = nodes.get(replica.node)
     return (
         replica.version == target.version.number
         and (allocation.threads, allocation.memory_bytes) == (demand.cores, demand.memory_bytes)
-        and (node is None or set(allocation.cores) <= set(node.cores))
+        and (node is None or (set(allocation.cores) <= set(node.cores) and can_serve(node, demand)))
     )
 
 

@@ -18,6 +18,7 @@ from controlplane.domain import (
 )
 from controlplane.policy.filters import plural
 from controlplane.policy.observations import Observations, is_starting
+from controlplane.policy.placement import NoPlace
 from controlplane.policy.wording import deploy_command, find_trouble, list_states
 
 
@@ -48,7 +49,7 @@ class _Facts:
 
 
 def compute_statuses(
-    snapshot: ClusterSnapshot, table: RouteTable, no_place: Mapping[DeploymentKey, str], now: datetime
+    snapshot: ClusterSnapshot, table: RouteTable, no_place: Mapping[DeploymentKey, NoPlace], now: datetime
 ) -> dict[DeploymentKey, DeploymentStatus]:
     """`snapshot` with the plan carried out, the `table` made of it, and why replicas could not be placed."""
     stored, observations = snapshot.stored, Observations(snapshot)
@@ -57,15 +58,15 @@ def compute_statuses(
     for replica in stored.replicas.values():
         if replica.wish is Wish.RUN:
             running[replica.deployment].append(replica)
-    may_pass = is_starting(snapshot, now) or any(r.wish is not Wish.RUN for r in stored.replicas.values())
+    starting, leaving = is_starting(snapshot, now), any(r.wish is not Wish.RUN for r in stored.replicas.values())
     statuses = {}
     for key, deployment in stored.deployments.items():
         alias = stored.aliases.get(key)
         target, served = alias.version if alias else 0, serving.get(f"{key.model}@{key.alias}", 0)
-        reason = no_place.get(key, "")
-        statuses[key] = _compute_status(
-            _Facts(deployment, target, served, running[key], observations, reason, may_pass)
-        )
+        place = no_place.get(key, NoPlace(""))
+        may_pass = starting or (leaving and place.is_for_want_of_room)
+        facts = _Facts(deployment, target, served, running[key], observations, place.reason, may_pass)
+        statuses[key] = _compute_status(facts)
     return statuses
 
 

@@ -1,10 +1,10 @@
 """What agents and the controller tell each other, to and from domain values; messages are checked here only."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
-from controlplane.domain import Allocation, Node, ObservedReplica, ReplicaState
+from controlplane.domain import Allocation, ModelFormat, Node, ObservedReplica, ReplicaState
 from controlplane.servicers.converters import version_to_proto
 from controlplane.sessions.nodes import DesiredSet, Hello
 from modelyard.errors import InvalidArgumentError
@@ -13,6 +13,8 @@ from modelyard.v1 import agent_pb2, resources_pb2
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _LONGEST_MESSAGE = 2000
 _STATES = {resources_pb2.ReplicaState.Value(f"REPLICA_STATE_{state.name}"): state for state in ReplicaState}
+
+_FORMATS = {resources_pb2.ModelFormat.Value(f"MODEL_FORMAT_{format_.name}"): format_ for format_ in ModelFormat}
 
 
 def hello_from_proto(hello: agent_pb2.AgentHello) -> Hello:
@@ -29,10 +31,19 @@ def hello_from_proto(hello: agent_pb2.AgentHello) -> Hello:
         hardware_class=resources.hardware_class,
         observed=observed,
         observed_generation=generation,
+        formats=_formats_from_proto(resources.formats),
+        takes_folders=bool(resources.formats),  # agents tell their formats since they take folders
     )
     if not hello.instance_id:
         raise InvalidArgumentError("the agent gave no instance_id: it is made once for its data folder")
     return Hello(hello.instance_id, node)
+
+
+def _formats_from_proto(formats: Sequence[int]) -> frozenset[ModelFormat]:
+    """Those that are known here. An agent that tells none is of a release that served ONNX only."""
+    if not formats:
+        return frozenset({ModelFormat.ONNX})
+    return frozenset(_FORMATS[value] for value in formats if value in _FORMATS)
 
 
 def observed_from_proto(state: agent_pb2.ObservedState) -> tuple[int, Mapping[str, ObservedReplica]]:

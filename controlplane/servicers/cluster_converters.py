@@ -54,6 +54,7 @@ def _resources_to_proto(node: Node) -> resources_pb2.NodeResources:
         memory_bytes=node.memory_bytes,
         replicas_per_core=node.replicas_per_core,
         hardware_class=node.hardware_class,
+        formats=sorted(f"MODEL_FORMAT_{format_.name}" for format_ in node.formats),
     )
 
 

@@ -1,4 +1,4 @@
-"""The built-in model server: one ONNX model in a process of its own, answering KServe v2 over gRPC.
+"""The built-in model server: one model in a process of its own, answering KServe v2 over gRPC.
 
     python -m nodeagent.modelserver --model NAME --version N --file PATH [--port 0 --ready-fd FD ...]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from tritonclient.grpc import service_pb2 as pb
 
-from modelyard.errors import InvalidArgumentError, NotFoundError, UnimplementedError
+from modelyard.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError, UnimplementedError
 from nodeagent.modelserver import description
 from nodeagent.modelserver.admission import Admission
 from nodeagent.modelserver.converters import inference_from_request, response_from_outputs
-from nodeagent.modelserver.session import OnnxSession, Run
+from nodeagent.modelserver.session import Run, Session
 from nodeagent.modelserver.settings import ServerSettings
 from nodeagent.modelserver.statistics import RequestRecord, Statistics
 from nodeagent.modelserver.wire import Buffer
@@ -22,7 +22,7 @@ from nodeagent.modelserver.workers import Workers
 class DataPlane:
     """The model behind the protocol. For use on one event loop; inferences run on `concurrent_runs` threads."""
 
-    def __init__(self, settings: ServerSettings, session: OnnxSession) -> None:
+    def __init__(self, settings: ServerSettings, session: Session[Any]) -> None:
         self._settings = settings
         self._session = session
         self._version = str(settings.version)
@@ -49,7 +49,9 @@ class DataPlane:
 
     def model_metadata(self, request: Any) -> Any:
         self._check_name(request.name, request.version)
-        return description.model_metadata(self._settings.model, self._version, self._session.signature)
+        return description.model_metadata(
+            self._settings.model, self._version, self._session.signature, self._session.engine
+        )
 
     def model_config(self, request: Any) -> Any:
         self._check_name(request.name, request.version)
@@ -57,7 +59,7 @@ class DataPlane:
             self._settings.model,
             self._version,
             self._session.signature,
-            threads=self._settings.threads,
+            self._session.engine,
             max_batch_size=self._settings.max_batch_size,
             concurrent_runs=self._settings.concurrent_runs,
         )
@@ -85,6 +87,8 @@ class DataPlane:
         with self.admission.admit():
             accepted, run = time.monotonic_ns(), self._session.begin_run()
             canary = request.id == self._settings.canary_token != ""
+            if canary:
+                self._check_free()
             workers = self._canary_worker if canary else self._workers
             try:
                 answer, record = await workers.run(self._infer, request, raws, accepted, run)
@@ -124,6 +128,11 @@ class DataPlane:
         raw_outputs = response_from_outputs(signature, inference.output_names, outputs, response, limit)
         record = RequestRecord(batch, accepted, started, decoded, computed, time.monotonic_ns())
         return (response, raw_outputs), record
+
+    def _check_free(self) -> None:
+        """Says at once that it is busy, which proves life as well: a canary behind others would look like silence."""
+        if self._session.runs_one_at_a_time and self.admission.in_flight > 1:
+            raise ResourceExhaustedError("the model computes for others now, one inference at a time: ask again later")
 
     def _check_batch(self, rows: int) -> int:
         most = self._settings.max_batch_size

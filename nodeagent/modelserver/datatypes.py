@@ -1,4 +1,4 @@
-"""What onnxruntime and a ModelConfig call the tensor types of KServe v2."""
+"""What onnxruntime, OpenVINO and a ModelConfig call the tensor types of KServe v2."""
 
 from modelyard.datatypes import BY_NAME, Datatype
 
@@ -20,6 +20,22 @@ BY_ONNXRUNTIME_TYPE = {
     "tensor(float)": BY_NAME["FP32"],
     "tensor(double)": BY_NAME["FP64"],
     "tensor(string)": BY_NAME["BYTES"],
+}
+
+BY_OPENVINO_TYPE = {
+    "boolean": BY_NAME["BOOL"],
+    "u8": BY_NAME["UINT8"],
+    "u16": BY_NAME["UINT16"],
+    "u32": BY_NAME["UINT32"],
+    "u64": BY_NAME["UINT64"],
+    "i8": BY_NAME["INT8"],
+    "i16": BY_NAME["INT16"],
+    "i32": BY_NAME["INT32"],
+    "i64": BY_NAME["INT64"],
+    "f16": BY_NAME["FP16"],
+    "bf16": BY_NAME["BF16"],
+    "f32": BY_NAME["FP32"],
+    "f64": BY_NAME["FP64"],
 }
 
 

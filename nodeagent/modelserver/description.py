@@ -7,38 +7,37 @@ from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as pb
 
 from nodeagent.modelserver.datatypes import config_name
+from nodeagent.modelserver.session import Engine
 from nodeagent.modelserver.signature import Signature, TensorSpec
 
-PLATFORM = "onnxruntime_onnx"
 
-
-def model_metadata(model: str, version: str, signature: Signature) -> Any:
+def model_metadata(model: str, version: str, signature: Signature, engine: Engine) -> Any:
     return pb.ModelMetadataResponse(
         name=model,
         versions=[version],
-        platform=PLATFORM,
+        platform=engine.platform,
         inputs=_tensor_metadata(signature.inputs),
         outputs=_tensor_metadata(signature.outputs),
     )
 
 
 def model_config(
-    model: str, version: str, signature: Signature, *, threads: int, max_batch_size: int, concurrent_runs: int
+    model: str, version: str, signature: Signature, engine: Engine, *, max_batch_size: int, concurrent_runs: int
 ) -> Any:
     """As Triton would describe the same model: `dims` leave out the batch dimension where there is one."""
     batched = signature.has_batch_dimension
     config = model_config_pb2.ModelConfig(
         name=model,
-        platform=PLATFORM,
-        backend="onnxruntime",
+        platform=engine.platform,
+        backend=engine.backend,
         max_batch_size=max_batch_size if batched else 0,
         input=[_tensor_config(model_config_pb2.ModelInput, spec, batched) for spec in signature.inputs],
         output=[_tensor_config(model_config_pb2.ModelOutput, spec, batched) for spec in signature.outputs],
     )
     config.version_policy.specific.versions.append(int(version))
     config.instance_group.add(name=f"{model}_0", count=concurrent_runs, kind="KIND_CPU")
-    for name, value in (("intra_op_thread_count", threads), ("inter_op_thread_count", 1), ("enable_mem_arena", 1)):
-        config.parameters[name].string_value = str(value)
+    for name, value in engine.parameters.items():
+        config.parameters[name].string_value = value
     return pb.ModelConfigResponse(config=config)
 
 

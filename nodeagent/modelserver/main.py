@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from typing import Any
 
 from grpc import aio
 from grpc_health.v1 import health_pb2
@@ -17,8 +18,9 @@ from modelyard.logs import configure_logging
 from modelyard.program import announce_ready, run_program
 from nodeagent.modelserver.dataplane import DataPlane
 from nodeagent.modelserver.drain import wait_until_quiet
+from nodeagent.modelserver.loading import load_session
 from nodeagent.modelserver.servicer import SERVICE, inference_handler
-from nodeagent.modelserver.session import OnnxSession
+from nodeagent.modelserver.session import Session
 from nodeagent.modelserver.settings import ServerSettings
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,9 @@ def main() -> None:
     run_program(settings, lambda stop: _serve(settings, session, stop))
 
 
-def _load(settings: ServerSettings) -> OnnxSession:
+def _load(settings: ServerSettings) -> Session[Any]:
     try:
-        session = OnnxSession(settings.file, threads=settings.threads, max_string_elements=settings.max_string_elements)
+        session = load_session(settings)
     except YardError as error:
         log.error("cannot serve %s@%s: %s", settings.model, settings.version, error.message)
         sys.exit(EXIT_MODEL)
@@ -52,7 +54,7 @@ def _load(settings: ServerSettings) -> OnnxSession:
     return session
 
 
-async def _serve(settings: ServerSettings, session: OnnxSession, stop: asyncio.Event) -> None:
+async def _serve(settings: ServerSettings, session: Session[Any], stop: asyncio.Event) -> None:
     dataplane = DataPlane(settings, session)
     server, health = create_server([SERVICE.full_name], max_message_bytes=settings.max_message_bytes)
     server.add_generic_rpc_handlers((inference_handler(dataplane, settings.max_typed_bytes),))
@@ -93,6 +95,6 @@ async def _drain(
     ended = await dataplane.close(_LAST_RUN_S)
     log.info("stopped", extra={"left_behind": not ended})
     if not ended:
-        # onnxruntime cannot be taken apart under a run, and the run may last for ever.
+        # A session cannot be taken apart under a run, and the run may last for ever.
         logging.shutdown()
         os._exit(0)

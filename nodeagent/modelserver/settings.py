@@ -35,6 +35,8 @@ class ServerSettings:
     max_concurrent_requests: int
     drain_timeout_s: float
     ready_fd: int | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     log_level: str
     log_format: LogFormat
     canary_token: str = field(repr=False)  # from the environment: flags are there for everybody to see
@@ -43,17 +45,25 @@ class ServerSettings:
     def load(cls, arguments: list[str]) -> "ServerSettings":
         """Settings from the command line; leaves the process with status 2 and a sentence where a flag is wrong."""
         flags = vars(_parser().parse_args(arguments))
+        flags |= {name: tuple(flags[name]) for name in ("inputs", "outputs")}
         return cls(**flags, canary_token=os.environ.get(CANARY_TOKEN_VARIABLE, ""))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m nodeagent.modelserver", description="Serves one ONNX model.", allow_abbrev=False
+        prog="python -m nodeagent.modelserver", description="Serves one model.", allow_abbrev=False
     )
     add = parser.add_argument
     add("--model", type=_model_name, required=True, help="the model's name")
     add("--version", type=_whole_number, required=True, help="its version")
-    add("--file", type=Path, required=True, help="its ONNX file")
+    add(
+        "--file",
+        type=Path,
+        required=True,
+        help="its ONNX file, or its folder: a SavedModel, or ONNX with external data",
+    )
+    add("--input", dest="inputs", action="append", default=[], help="an input of a SavedModel's served signature")
+    add("--output", dest="outputs", action="append", default=[], help="an output of it; none: what OpenVINO finds")
     add("--host", default="127.0.0.1", help="IP address to listen on")
     add("--port", type=_port, default=0, help="0: any free port, told on --ready-fd")
     add("--threads", type=_whole_number, default=1, help="threads of one inference")

@@ -15,11 +15,17 @@ class Runtime(Protocol):
     def name(self) -> str:
         """What people call it."""
 
+    def formats(self) -> frozenset[str]:
+        """What it can serve with what is installed here, as the enum names it: "MODEL_FORMAT_ONNX"."""
+
     def why_not(self, spec: ReplicaSpec) -> str:
         """Why it cannot serve this version on this allocation here, as a sentence; "" where it can."""
 
     def command(self, spec: ReplicaSpec, file: Path, host: str, ready_fd: int) -> list[str]:
-        """The server's arguments. It picks its port, and writes one JSON line with `port` to `ready_fd` when ready."""
+        """The server's arguments. `file`: the model's, or the folder of a packed one.
+
+        The server picks its port, and writes one JSON line with `port` to `ready_fd` when ready.
+        """
 
     def environment(self, spec: ReplicaSpec) -> Mapping[str, str]:
         """What it needs beside the agent's own environment."""

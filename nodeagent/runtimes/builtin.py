@@ -1,4 +1,4 @@
-"""The yard's own model server: ONNX on onnxruntime."""
+"""The yard's own model server: ONNX on onnxruntime, TensorFlow SavedModels on OpenVINO."""
 
 import importlib.util
 import sys
@@ -8,6 +8,9 @@ from pathlib import Path
 
 from nodeagent.devices.cpu import thread_environment
 from nodeagent.replica_spec import ReplicaSpec
+
+# What computes a format, as Python imports it.
+_LIBRARIES = {"MODEL_FORMAT_ONNX": "onnxruntime", "MODEL_FORMAT_SAVEDMODEL": "openvino"}
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,15 @@ class BuiltinRuntime:
     drain_timeout_s: float
     name: str = "built-in"
 
+    def formats(self) -> frozenset[str]:
+        return frozenset(name for name, library in _LIBRARIES.items() if _is_installed(library))
+
     def why_not(self, spec: ReplicaSpec) -> str:
-        if spec.format != "MODEL_FORMAT_ONNX":
-            return f"it serves ONNX files, not {spec.format.removeprefix('MODEL_FORMAT_')}"
-        if importlib.util.find_spec("onnxruntime") is None:
-            return "onnxruntime is not installed here; install this project with its extra `agent`"
+        library = _LIBRARIES.get(spec.format)
+        if library is None:
+            return f"it serves ONNX and SavedModels, not {spec.format.removeprefix('MODEL_FORMAT_')}"
+        if not _is_installed(library):
+            return f"{library} is not installed here; install this project with its extra `agent`"
         return ""
 
     def command(self, spec: ReplicaSpec, file: Path, host: str, ready_fd: int) -> list[str]:
@@ -45,7 +52,18 @@ class BuiltinRuntime:
         }
         flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         # -P: what lies in the working folder is not code to run.
-        return [sys.executable, "-P", "-m", "nodeagent.modelserver", *flags]
+        return [sys.executable, "-P", "-m", "nodeagent.modelserver", *flags, *_signature_flags(spec)]
 
     def environment(self, spec: ReplicaSpec) -> Mapping[str, str]:
         return thread_environment(spec.threads)
+
+
+def _signature_flags(spec: ReplicaSpec) -> list[str]:
+    if not spec.output_names:
+        return []
+    # With "=": a key may begin with a dash.
+    return [*(f"--input={tensor.name}" for tensor in spec.inputs), *(f"--output={name}" for name in spec.output_names)]
+
+
+def _is_installed(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None

@@ -96,15 +96,15 @@ def test_a_whole_yard_serves_again_what_it_served(served: Yard) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_never_takes_the_old_one_down(served: Yard, tmp_path: Path) -> None:
-    """An operator that the runtime lacks passes the registry's check and fails in the model server."""
-    bad = served.register("scale", write_model_with_unknown_operator(tmp_path / "bad.onnx"))
+    """Types that do not fit together pass the registry's check and fail in the model server."""
+    bad = served.register("scale", write_model_of_mixed_types(tmp_path / "bad.onnx"))
     served.set_alias("scale", "production", bad)
     status = wait_for(
         lambda: (s := served.status("scale")).message and s.state == s.DEGRADED and s, "a degraded deployment"
     )
     assert status.serving_version == 1
     assert status.target_version == bad
-    assert "NoSuchOperator" in status.message
+    assert "onnxruntime cannot load it" in status.message
     np.testing.assert_array_equal(infer(served, "scale").as_numpy("y"), ROW * 2.0)
     served.set_alias("scale", "production", 1)
     served.wait_serving("scale", version=1, replicas=2)
@@ -118,15 +118,16 @@ def test_undeploy(served: Yard) -> None:
     np.testing.assert_array_equal(infer(served, "scale").as_numpy("y"), ROW * 2.0)
 
 
-def write_model_with_unknown_operator(path: Path) -> Path:
+def write_model_of_mixed_types(path: Path) -> Path:
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
-        [helper.make_node("NoSuchOperator", ["x"], ["y"], domain="com.example")],
-        "unknown",
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        "mixed",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+        initializer=[helper.make_tensor("factor", TensorProto.INT64, [1], [2])],
     )
-    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)]
+    domains = [helper.make_opsetid("", 17)]
     path.write_bytes(helper.make_model(graph, opset_imports=domains, ir_version=8).SerializeToString())
     return path

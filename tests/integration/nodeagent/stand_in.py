@@ -2,13 +2,17 @@
 
 import hashlib
 import threading
+from collections.abc import Mapping
 from concurrent import futures
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import grpc
+from tritonclient.utils import np_to_triton_dtype
 
+from modelyard.packing import list_files, pack
+from modelyard.tensors import Array
 from modelyard.v1 import agent_pb2, agent_pb2_grpc, registry_pb2, registry_pb2_grpc, resources_pb2
 from tests.harness.programs import wait_for
 
@@ -108,6 +112,23 @@ class StandInController:
             signature=resources_pb2.Signature(inputs=[tensor]),
         )
 
+    def add_folder(
+        self, folder: Path, format_: int, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+    ) -> resources_pb2.Version:
+        """A version of model `folded` that is a folder; the first dimension of its tensors varies."""
+        data = b"".join(pack(folder, list_files(folder)))
+        sha256 = hashlib.sha256(data).hexdigest()
+        self.files[sha256] = data
+        return resources_pb2.Version(
+            model="folded",
+            number=len(self.files),
+            format=format_,  # type: ignore[arg-type]
+            packaging=resources_pb2.PACKAGING_TAR,
+            sha256=sha256,
+            size_bytes=len(data),
+            signature=resources_pb2.Signature(inputs=_specs(inputs), outputs=_specs(outputs)),
+        )
+
     def want(self, **versions: resources_pb2.Version) -> None:
         """Replica-id to its version; each on core 0 with one thread. The whole desired set."""
         self.want_on_core(0, **versions)
@@ -135,3 +156,10 @@ class StandInController:
         name = resources_pb2.ReplicaState.Name(state)  # type: ignore[arg-type]
         found: agent_pb2.ObservedReplica = wait_for(reached, f"{replica_id} {name}; last seen: {self.seen(replica_id)}")
         return found
+
+
+def _specs(tensors: Mapping[str, Array]) -> list[resources_pb2.TensorSpec]:
+    return [
+        resources_pb2.TensorSpec(name=name, datatype=np_to_triton_dtype(array.dtype), shape=[-1, *array.shape[1:]])
+        for name, array in tensors.items()
+    ]

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from modelyard.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError, UnimplementedError
 from nodeagent.modelserver.dataplane import DataPlane
-from nodeagent.modelserver.session import OnnxSession, Run
+from nodeagent.modelserver.onnx_session import OnnxRun, OnnxSession
 from nodeagent.modelserver.settings import ServerSettings
 from tests.harness.onnx_models import write_identity_model
 
@@ -108,7 +108,7 @@ async def test_a_run_that_nobody_waits_for_is_cancelled(
 ) -> None:
     started, go, runs = threading.Event(), threading.Event(), []
 
-    def run_until_told(_names: Any, _feeds: Any, run: Run) -> Any:
+    def run_until_told(_names: Any, _feeds: Any, run: OnnxRun) -> Any:
         runs.append(run)
         started.set()
         go.wait()

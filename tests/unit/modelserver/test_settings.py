@@ -15,6 +15,12 @@ def test_three_flags_are_enough() -> None:
     assert (settings.host, settings.port, settings.threads, settings.concurrent_runs) == ("127.0.0.1", 0, 1, 1)
 
 
+def test_a_signature_is_told_key_by_key_in_order() -> None:
+    settings = ServerSettings.load([*NEEDED, "--input", "b, with a comma", "--input", "a", "--output", "y"])
+    assert (settings.inputs, settings.outputs) == (("b, with a comma", "a"), ("y",))
+    assert ServerSettings.load(NEEDED).outputs == ()
+
+
 def test_the_canary_token_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ServerSettings.load(NEEDED).canary_token == ""
     monkeypatch.setenv("MODELYARD_CANARY_TOKEN", "s3cret")

@@ -10,6 +10,7 @@ from modelyard.datatypes import DATATYPES
 from modelyard.errors import InvalidArgumentError
 from nodeagent.modelserver import description
 from nodeagent.modelserver.datatypes import config_name
+from nodeagent.modelserver.session import Engine
 from nodeagent.modelserver.signature import Signature, signature_of
 
 
@@ -27,6 +28,7 @@ def make(inputs: list[Node], outputs: list[Node]) -> Signature:
 BATCHED = make(
     [Node("x", "tensor(float)", ["b", 3]), Node("s", "tensor(string)", [None])], [Node("y", "tensor(int64)", ["b"])]
 )
+ENGINE = Engine("tensorflow_savedmodel", "openvino", {"INFERENCE_NUM_THREADS": "2"})
 FIXED = make([Node("x", "tensor(float16)", [2, "n"])], [Node("y", "tensor(bool)", [])])
 
 
@@ -66,22 +68,23 @@ def test_a_batch_dimension_is_one_that_all_tensors_begin_with() -> None:
 
 
 def test_the_config_leaves_the_batch_dimension_out() -> None:
-    config = description.model_config("m", "3", BATCHED, threads=2, max_batch_size=64, concurrent_runs=1).config
+    config = description.model_config("m", "3", BATCHED, ENGINE, max_batch_size=64, concurrent_runs=1).config
     assert config.max_batch_size == 64
     assert [list(tensor.dims) for tensor in config.input] == [[3], [1]]
     assert not config.input[0].HasField("reshape") and config.input[1].HasField("reshape")
-    assert config.parameters["intra_op_thread_count"].string_value == "2"
+    assert config.parameters["INFERENCE_NUM_THREADS"].string_value == "2"
+    assert (config.platform, config.backend) == ("tensorflow_savedmodel", "openvino")
 
 
 def test_the_config_without_a_batch_dimension_has_whole_shapes() -> None:
-    config = description.model_config("m", "3", FIXED, threads=1, max_batch_size=64, concurrent_runs=1).config
+    config = description.model_config("m", "3", FIXED, ENGINE, max_batch_size=64, concurrent_runs=1).config
     assert config.max_batch_size == 0
     assert [list(tensor.dims) for tensor in config.input] == [[2, -1]]
     assert config.output[0].HasField("reshape")
 
 
 def test_the_metadata_has_whole_shapes() -> None:
-    metadata = description.model_metadata("m", "3", BATCHED)
+    metadata = description.model_metadata("m", "3", BATCHED, ENGINE)
     assert [(t.name, t.datatype, list(t.shape)) for t in metadata.inputs] == [
         ("x", "FP32", [-1, 3]),
         ("s", "BYTES", [-1]),

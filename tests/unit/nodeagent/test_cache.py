@@ -2,52 +2,19 @@
 
 import asyncio
 import errno
-import hashlib
 import os
 import shutil
 from collections import Counter, namedtuple
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from modelyard.errors import DataLossError, NotFoundError, ResourceExhaustedError, UnavailableError
 from nodeagent.cache import ArtifactCache
+from tests.unit.nodeagent.stand_in_source import Source, names_in
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
 PLENTY = 1 << 40
-
-
-class Source:
-    """Gives files in pieces of 10 bytes. `cut_after`: how many pieces each coming read gives before it is cut."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.reads: list[tuple[str, int]] = []
-        self.cut_after: list[int] = []
-        self.may_go_on = asyncio.Event()
-        self.may_go_on.set()
-
-    def add(self, data: bytes) -> str:
-        sha256 = hashlib.sha256(data).hexdigest()
-        self.files[sha256] = data
-        return sha256
-
-    async def read(self, sha256: str, offset_bytes: int) -> AsyncGenerator[bytes, None]:
-        self.reads.append((sha256, offset_bytes))
-        if sha256 not in self.files:
-            raise NotFoundError("no such file")
-        pieces = self.cut_after.pop(0) if self.cut_after else None
-        data = self.files[sha256]
-        for number, start in enumerate(range(offset_bytes, len(data), 10)):
-            await self.may_go_on.wait()
-            if number == pieces:
-                raise UnavailableError("the connection was cut")
-            yield data[start : start + 10]
-
-
-def names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 @pytest.fixture
@@ -179,7 +146,7 @@ async def test_a_full_disk_makes_room_and_then_says_so(
     await cache.fetch(used, 100)
     await cache.fetch(unused, 100)
     monkeypatch.setattr("nodeagent.cache.shutil.disk_usage", lambda _: DiskUsage(1000, 950, 50))
-    with pytest.raises(ResourceExhaustedError, match=r"100 bytes: the disk of .* has 50 bytes left"):
+    with pytest.raises(ResourceExhaustedError, match=r"up to 100 bytes are needed .* has 50 left"):
         await cache.fetch(wanted, 100, in_use=lambda: {used, wanted})
     assert names_in(folder) - {f"{wanted}.partial"} == {used}
     assert Counter(sha256 for sha256, _ in source.reads)[wanted] == 0
@@ -191,7 +158,7 @@ async def test_a_disk_that_fills_up_on_the_way_is_told_too(
     def no_space(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("nodeagent.cache.os.fsync", no_space)
+    monkeypatch.setattr("os.fsync", no_space)
     with pytest.raises(ResourceExhaustedError, match="place the replica on another node"):
         await cache.fetch(source.add(b"x" * 100), 100)
     assert not names_in(folder)

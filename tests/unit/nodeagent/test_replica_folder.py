@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -39,6 +40,14 @@ def test_a_record_is_read_back_as_it_was(folder: ReplicaFolder) -> None:
     assert folder.path.stat().st_mode & 0o77 == 0  # it has a secret
     folder.forget()
     assert folder.load() is None
+
+
+def test_the_record_of_an_agent_that_knew_no_folders_is_of_the_same_replica(folder: ReplicaFolder) -> None:
+    folder.store(RECORD)
+    record = json.loads((folder.path / "state.json").read_text())
+    del record["spec"]["packaging"], record["spec"]["output_names"]
+    (folder.path / "state.json").write_text(json.dumps(record))
+    assert folder.load() == RECORD
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"spec": {}}', "null"])

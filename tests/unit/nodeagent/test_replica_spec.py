@@ -42,3 +42,28 @@ def test_an_id_that_could_leave_its_folder_is_refused(replica_id: str) -> None:
 def test_a_checksum_that_is_none_is_refused(sha256: str) -> None:
     with pytest.raises(InvalidArgumentError, match="not a SHA-256"):
         parse_spec(make_desired(sha256=sha256))
+
+
+def test_a_folder_is_told_by_its_packaging() -> None:
+    desired = make_desired()
+    assert not parse_spec(desired).is_packed
+    desired.version.packaging = resources_pb2.PACKAGING_FILE
+    assert parse_spec(desired) == parse_spec(make_desired())
+    desired.version.packaging = resources_pb2.PACKAGING_TAR
+    assert parse_spec(desired).is_packed
+
+
+def test_outputs_are_kept_of_savedmodels_only() -> None:
+    desired = make_desired()
+    desired.version.signature.outputs.add(name="y", datatype="FP32", shape=[-1])
+    assert parse_spec(desired).output_names == ()
+    desired.version.format = resources_pb2.MODEL_FORMAT_SAVEDMODEL
+    assert parse_spec(desired).output_names == ("y",)
+
+
+@pytest.mark.parametrize("field", ["format", "packaging"])
+def test_what_a_later_release_added_is_refused(field: str) -> None:
+    desired = make_desired()
+    setattr(desired.version, field, 99)
+    with pytest.raises(InvalidArgumentError, match=r"does not know \(99\): install the same release"):
+        parse_spec(desired)

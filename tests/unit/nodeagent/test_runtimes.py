@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import FailedPreconditionError
-from nodeagent.replica_spec import ReplicaSpec
+from nodeagent.modelserver.settings import ServerSettings
+from nodeagent.replica_spec import ReplicaSpec, TensorSpec
 from nodeagent.runtimes.base import choose_runtime
 from nodeagent.runtimes.builtin import BuiltinRuntime
 
@@ -33,18 +34,35 @@ def test_the_first_that_can_is_chosen() -> None:
 
 
 def test_where_none_can_each_says_why() -> None:
-    plan = replace(SPEC, format="MODEL_FORMAT_TENSORRT_PLAN")
+    plan = replace(SPEC, format="MODEL_FORMAT_TENSORRT")
     with pytest.raises(FailedPreconditionError) as raised:
         choose_runtime([Refusing(1, 1, 1, 1, 1, 1.0), BUILTIN], plan)
     assert raised.value.message == (
         "nothing on this node can serve resnet@3: other: it needs a GPU; "
-        "built-in: it serves ONNX files, not TENSORRT_PLAN"
+        "built-in: it serves ONNX and SavedModels, not TENSORRT"
     )
 
 
-def test_a_node_without_onnxruntime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "with its extra `agent`" in BUILTIN.why_not(SPEC)
+@pytest.mark.parametrize(
+    ("format_name", "library"), [("MODEL_FORMAT_ONNX", "onnxruntime"), ("MODEL_FORMAT_SAVEDMODEL", "openvino")]
+)
+def test_a_node_without_a_library_says_what_to_install(
+    format_name: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(SPEC, format=format_name)
+    assert BUILTIN.why_not(spec) == "" and format_name in BUILTIN.formats()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == library else "there")
+    assert BUILTIN.why_not(spec).startswith(f"{library} is not installed here; install this project with its extra")
+    assert len(BUILTIN.formats()) == 1 and format_name not in BUILTIN.formats()
+
+
+def test_the_served_signature_of_a_savedmodel_is_told_key_by_key() -> None:
+    tensors = (TensorSpec("b", "FP32", (-1,)), TensorSpec("-a", "FP32", (-1,)))
+    spec = replace(SPEC, format="MODEL_FORMAT_SAVEDMODEL", inputs=tensors, output_names=("y", "--port=1"))
+    flags = BUILTIN.command(spec, Path("/cache/folder"), "127.0.0.1", 7)[4:]
+    settings = ServerSettings.load(flags)
+    assert (settings.inputs, settings.outputs, settings.port) == (("b", "-a"), ("y", "--port=1"), 0)
+    assert ServerSettings.load(BUILTIN.command(SPEC, Path("/cache/file"), "127.0.0.1", 7)[4:]).inputs == ()
 
 
 def test_threads_are_set_by_flag_and_by_environment_together() -> None:

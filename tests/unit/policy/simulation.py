@@ -34,8 +34,8 @@ TIMEOUTS = Timeouts(timedelta(seconds=30), timedelta(seconds=30), timedelta(seco
 GIB = 1 << 30
 
 
-def make_version(model: str, number: int, size_bytes: int = 1000) -> Version:
-    facts = VersionDraft(model, ModelFormat.ONNX, "file:///x", f"{number:064x}", size_bytes, Signature((), ()))
+def make_version(model: str, number: int, size_bytes: int = 1000, format_: ModelFormat = ModelFormat.ONNX) -> Version:
+    facts = VersionDraft(model, format_, "file:///x", f"{number:064x}", size_bytes, Signature((), ()))
     return Version(number, facts, START)
 
 
@@ -47,6 +47,7 @@ class SimulatedNode:
     cores: int = 4
     memory_bytes: int = 16 * GIB
     replicas_per_core: int = 1
+    formats: frozenset[ModelFormat] = frozenset({ModelFormat.ONNX})
     connected: bool = True
     generation: int = 0
     desired: tuple[DesiredReplica, ...] = ()
@@ -78,6 +79,7 @@ class SimulatedNode:
             observed_generation=self.generation,
             desired_generation=told[0],
             desired=told[1],
+            formats=self.formats,
         )
 
 
@@ -99,8 +101,10 @@ class SimulatedYard:
 
     # -- what people do
 
-    def register(self, model: str, number: int, size_bytes: int = 1000) -> None:
-        versions = {**self.stored.versions, (model, number): make_version(model, number, size_bytes)}
+    def register(
+        self, model: str, number: int, size_bytes: int = 1000, format_: ModelFormat = ModelFormat.ONNX
+    ) -> None:
+        versions = {**self.stored.versions, (model, number): make_version(model, number, size_bytes, format_)}
         self.stored = replace(self.stored, versions=versions)
 
     def set_alias(self, model: str, number: int, alias: str = "production") -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controlplane.domain import Deployment, DeploymentState
+from controlplane.domain import Deployment, DeploymentState, ModelFormat
 from controlplane.policy.filters import Demand, explain_refusal
 from controlplane.policy.placement import NO_NODE, compute_demand, compute_room
 from tests.unit.policy.simulation import GIB, SimulatedNode, SimulatedYard, make_version
@@ -50,6 +50,11 @@ def test_memory_that_is_given_away_is_not_given_again() -> None:
         (Demand(2, GIB), "node a: needs 2 cores, 1 of 4 is free; lower --threads, stop something or add a host"),
         (Demand(5, GIB), "node a: needs 5 cores, it offers 4; lower --threads or add a larger host"),
         (Demand(1, 99 * GIB), "node a: needs 99 GiB of memory, it offers 16 GiB; lower --memory or add a larger host"),
+        (
+            Demand(9, GIB, ModelFormat.SAVEDMODEL),
+            "node a: it needs OpenVINO; install this project there with its extra `agent`, and start the agent again",
+        ),
+        (Demand(1, GIB, ModelFormat.TENSORRT), "node a: it needs a GPU with Triton"),
         (Demand(1, GIB), ""),
     ],
 )
@@ -97,3 +102,75 @@ def test_a_replica_on_cores_that_its_node_no_longer_offers_is_replaced() -> None
     yard.nodes["a"].cores = 2
     yard.settle()
     assert yard.running()[0].allocation.cores == (0,)
+
+
+BOTH = frozenset({ModelFormat.ONNX, ModelFormat.SAVEDMODEL})
+
+
+def deploy_format(yard: SimulatedYard, format_: ModelFormat, replicas: int = 1, threads: int = 1) -> None:
+    yard.register("resnet", 1, format_=format_)
+    deploy(yard, "resnet", replicas, threads)
+
+
+def test_a_replica_goes_where_its_format_can_be_served() -> None:
+    yard = SimulatedYard(SimulatedNode("a"), SimulatedNode("b", formats=BOTH))
+    deploy_format(yard, ModelFormat.SAVEDMODEL, replicas=2)
+    assert [replica.node for replica in yard.running()] == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("format_", "sentence"),
+    [
+        (ModelFormat.TENSORRT, "no node here can serve it: it needs a GPU with Triton"),
+        (
+            ModelFormat.SAVEDMODEL,
+            "no node here can serve it: it needs OpenVINO; install this project on a node with its extra `agent`, and "
+            "start the agent there again",
+        ),
+    ],
+)
+def test_a_format_that_no_node_serves_is_told_once_whatever_the_room(format_: ModelFormat, sentence: str) -> None:
+    yard = SimulatedYard(SimulatedNode("a"), SimulatedNode("b", cores=1), SimulatedNode("c"))
+    deploy_format(yard, format_, threads=99)
+    assert yard.running() == []
+    assert yard.status().state is DeploymentState.DEGRADED
+    assert yard.status().message == f"version 1: 0 of 1 replica ready; 1 of 1 replica has no place: {sentence}"
+
+
+def test_a_format_that_no_node_serves_is_told_at_once_while_others_leave() -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=1))
+    deploy(yard, "bert", replicas=1)
+    yard.settle()
+    yard.undeploy("bert")
+    deploy_format(yard, ModelFormat.TENSORRT)
+    assert yard.status().state is DeploymentState.DEGRADED
+
+
+def test_a_format_that_no_node_serves_leaves_the_version_before_it_serving() -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=1))
+    deploy(yard, "resnet", replicas=1)
+    yard.settle()
+    yard.register("resnet", 2, format_=ModelFormat.TENSORRT)
+    yard.set_alias("resnet", 2)
+    yard.settle()
+    assert yard.route_of("resnet").version == 1
+    assert yard.status().state is DeploymentState.DEGRADED
+    assert "no node here can serve it: it needs a GPU with Triton; version 1 goes on serving" in yard.status().message
+
+
+def test_where_only_a_node_that_is_away_could_each_says_its_own() -> None:
+    yard = SimulatedYard(SimulatedNode("a"), SimulatedNode("b", formats=BOTH))
+    yard.control()
+    yard.nodes["b"].connected = False
+    deploy_format(yard, ModelFormat.SAVEDMODEL)
+    message = yard.status().message
+    assert "node a: it needs OpenVINO" in message and "node b: its agent is not connected" in message
+
+
+def test_a_replica_whose_node_lost_its_runtime_is_replaced() -> None:
+    yard = SimulatedYard(SimulatedNode("a", formats=BOTH), SimulatedNode("b", formats=BOTH))
+    deploy_format(yard, ModelFormat.SAVEDMODEL)
+    yard.settle()
+    yard.nodes["a"].formats = frozenset({ModelFormat.ONNX})
+    yard.settle()
+    assert [replica.node for replica in yard.running()] == ["b"]

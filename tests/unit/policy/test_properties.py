@@ -7,26 +7,32 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from controlplane.domain import Deployment, DeploymentKey, ObservedReplica, ReplicaState
+from controlplane.domain import Deployment, DeploymentKey, ModelFormat, ObservedReplica, ReplicaState
 from controlplane.policy.lifecycle import compute_plan
 from tests.unit.policy.simulation import GIB, SimulatedNode, SimulatedYard
 
 MODELS = st.sampled_from(["bert", "resnet"])
 ALIASES = st.sampled_from(["production", "staging"])
 VERSIONS = st.integers(1, 3)
+FORMATS = st.frozensets(st.sampled_from(ModelFormat), min_size=1)
 STATES = st.sampled_from([ReplicaState.STARTING, ReplicaState.BACKOFF, ReplicaState.READY])
 
 
 class YardMachine(RuleBasedStateMachine):
     """Any order of wishes, passes, obedience, failures, silence and restarts."""
 
-    @initialize(cores=st.lists(st.integers(1, 4), min_size=1, max_size=3), per_core=st.integers(1, 2))
-    def start(self, cores: list[int], per_core: int) -> None:
+    @initialize(
+        hosts=st.lists(st.tuples(st.integers(1, 4), FORMATS), min_size=1, max_size=3),
+        per_core=st.integers(1, 2),
+        berts=st.sampled_from(ModelFormat),
+    )
+    def start(self, hosts: list[tuple[int, frozenset[ModelFormat]]], per_core: int, berts: ModelFormat) -> None:
         nodes = [
-            SimulatedNode(f"n{i}", cores=n, memory_bytes=3 * GIB, replicas_per_core=per_core)
-            for i, n in enumerate(cores)
+            SimulatedNode(f"n{i}", cores=n, memory_bytes=3 * GIB, replicas_per_core=per_core, formats=formats)
+            for i, (n, formats) in enumerate(hosts)
         ]
         self.yard = SimulatedYard(*nodes)
+        self.yard.register("bert", 1, format_=berts)
         self.rolling: dict[str, int] = {}
 
     @rule(model=MODELS, alias=ALIASES, version=VERSIONS)
@@ -86,6 +92,13 @@ class YardMachine(RuleBasedStateMachine):
             assert all(slots[name, core] <= node.replicas_per_core for core in range(node.cores))
         successors = Counter(replica.takes_over for replica in replicas.values() if replica.takes_over in replicas)
         assert all(count == 1 for count in successors.values())
+
+    @invariant()
+    def every_replica_is_where_its_format_can_be_served(self) -> None:
+        stored = self.yard.stored
+        for replica in stored.replicas.values():
+            version = stored.versions[replica.model, replica.version]
+            assert version.facts.format in self.yard.nodes[replica.node].formats
 
     @invariant()
     def the_same_snapshot_gives_the_same_plan(self) -> None:

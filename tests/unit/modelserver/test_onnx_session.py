@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from modelyard.datatypes import DATATYPES, Datatype
 from modelyard.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
-from nodeagent.modelserver.session import OnnxSession, shorten
+from nodeagent.modelserver.onnx_session import OnnxSession, shorten
 from tests.harness.onnx_models import tensor, write_identity_model, write_model, write_sum_model
 
 
