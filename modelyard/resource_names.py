@@ -1,7 +1,8 @@
-"""Names: the one place where they are checked, made and taken apart.
+"""Names: the one place where they are checked, made and taken apart. docs/names.md has the rules for people.
 
-The name of a model or an alias: 1 to 100 letters, digits, "-", "_" and ".", the first and last a letter or digit.
-An alias is not a number alone, so that `resnet@3` is always a version and `resnet@eu` always an alias.
+The name of a model or an alias: 1 to 100 letters, digits, "-", "_" and ".", the first and last a letter or digit, no
+two dots in a row. An alias is not a number alone, so that `resnet@3` is always a version and `resnet@eu` always an
+alias; and no new alias is a word that means something else to whoever reads it.
 """
 
 import re
@@ -13,6 +14,14 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _RULE = (
     'use 1 to 100 letters, digits, "-", "_" and ".", the first and the last a letter or digit; no "/", "@" or spaces'
 )
+# What an alias of that name would be taken for. Refused of new ones alone: a yard that has such an alias keeps it.
+_RESERVED_ALIASES = {
+    "latest": "the newest version, which an alias does not follow",
+    "newest": "the newest version, which an alias does not follow",
+    "none": "no version at all",
+    "null": "no version at all",
+    "all": "all versions",
+}
 
 
 class VersionName(NamedTuple):
@@ -38,6 +47,17 @@ def check_alias_name(name: str) -> str:
         raise InvalidArgumentError(f"{name[:120]!r} cannot be an alias: {_RULE}")
     if name.isdigit():
         raise InvalidArgumentError(f"{name!r} cannot be an alias: a number alone means a version")
+    return name
+
+
+def check_new_alias_name(name: str) -> str:
+    """The name itself, of an alias that is not there yet. Raises InvalidArgumentError for a reserved word, too."""
+    meaning = _RESERVED_ALIASES.get(check_alias_name(name).lower())
+    if meaning:
+        raise InvalidArgumentError(
+            f"{name!r} cannot be a new alias: it would be read as {meaning}; use another word, such as production, "
+            "staging or champion"
+        )
     return name
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -11,10 +12,12 @@ from modelyard.cli.controller import Controller
 from modelyard.cli.waiting import describe, find_deployment, wait_ready
 from modelyard.resource_names import alias_name, check_alias_name, check_model_name, deployment_name, model_name
 
+Alias = Annotated[str, typer.Argument(metavar="ALIAS", help="production, staging, or a name of your own.")]
+
 alias_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=options.MARKUP_MODE,
-    help="Move, list and remove the aliases of a model.",
+    help="Move, list, compare and remove the aliases of a model.",
 )
 
 
@@ -22,9 +25,10 @@ alias_app = typer.Typer(
 def set_alias(
     *,
     name: options.ModelArgument,
-    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="production, staging, or a name of your own.")],
+    alias: Alias,
     version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number.")],
-    reason: Annotated[str, typer.Option(help="Kept in the alias's history.")] = "",
+    reason: options.Reason = "",
+    expect: options.Expect = None,
     wait: options.Wait = True,
     timeout: options.WaitTimeout = 300.0,
     controller: options.Controller = options.CONTROLLER,
@@ -32,26 +36,50 @@ def set_alias(
 ) -> None:
     """Point an alias to a version, creating it if need be.
 
-    Where the alias is deployed, its replicas of the version before serve on until as many of the new one are ready.
+    Where the alias is deployed, its replicas of the version before serve on until as many of the new one are ready. Of
+    two who move it at once, one is told that the other did. `modelyard rollback` takes a move back.
     """
     from modelyard.v1 import registry_pb2
 
-    request = registry_pb2.SetAliasRequest(
-        name=alias_name(check_model_name(name), check_alias_name(alias)),
-        version=version,
-        user=options.login_name(),
-        reason=reason,
-    )
+    resource = alias_name(check_model_name(name), check_alias_name(alias))
     with Controller(controller) as yard:
+        request = registry_pb2.SetAliasRequest(
+            name=resource,
+            version=version,
+            user=options.login_name(),
+            reason=reason,
+            expected_version=find_alias_version(yard, name, alias) if expect is None else expect,
+        )
         moved = yard.registry.SetAlias(request).alias
-        if not as_json:
-            typer.echo(f"{moved.model}@{moved.alias} -> {moved.model}@{moved.version}")
-        if wait and find_deployment(yard, resource := deployment_name(name, alias)):
-            deployment = wait_ready(yard, resource, timeout)
-            if not as_json:
-                typer.echo(describe(deployment))
+        sentence = f"{moved.model}@{moved.alias} -> {moved.model}@{moved.version}"
+        tell_moved(yard, moved, sentence, timeout if wait else None, as_json)
     if as_json:
         output.print_json(output.to_plain(moved))
+
+
+def find_alias_version(yard: Controller, name: str, alias: str) -> int:
+    """What it points to now; 0: to nothing. Raises NotFoundError where there is no such model."""
+    return next((there.version for there in get_aliases(yard, name) if there.alias == alias), 0)
+
+
+def get_aliases(yard: Controller, name: str) -> Sequence[Any]:
+    from modelyard.v1 import registry_pb2
+
+    request = registry_pb2.GetModelRequest(name=model_name(check_model_name(name)))
+    aliases: Sequence[Any] = yard.registry.GetModel(request).model.aliases
+    return aliases
+
+
+def tell_moved(yard: Controller, alias: Any, sentence: str, timeout_s: float | None, as_json: bool) -> None:
+    """Says so, and waits until the move is done where the alias is served. `timeout_s`: None, it does not wait."""
+    if not as_json:
+        typer.echo(sentence)
+    resource = deployment_name(alias.model, alias.alias)
+    if timeout_s is None or not find_deployment(yard, resource):
+        return
+    deployment = wait_ready(yard, resource, timeout_s)
+    if not as_json:
+        typer.echo(describe(deployment))
 
 
 @alias_app.command("list", epilog="Example: modelyard alias list resnet")
@@ -59,11 +87,8 @@ def list_aliases(
     name: options.ModelArgument, controller: options.Controller = options.CONTROLLER, as_json: options.Json = False
 ) -> None:
     """List the aliases of a model, with who moved each and why."""
-    from modelyard.v1 import registry_pb2
-
     with Controller(controller) as yard:
-        request = registry_pb2.GetModelRequest(name=model_name(check_model_name(name)))
-        aliases = yard.registry.GetModel(request).model.aliases
+        aliases = get_aliases(yard, name)
     if as_json:
         output.print_json([output.to_plain(alias) for alias in aliases])
         return
@@ -79,8 +104,9 @@ def list_aliases(
 def remove_alias(
     *,
     name: options.ModelArgument,
-    alias: Annotated[str, typer.Argument(metavar="ALIAS")],
-    reason: Annotated[str, typer.Option(help="Kept in the alias's history.")] = "",
+    alias: Alias,
+    reason: options.Reason = "",
+    expect: options.Expect = None,
     controller: options.Controller = options.CONTROLLER,
     as_json: options.Json = False,
 ) -> None:
@@ -89,9 +115,13 @@ def remove_alias(
 
     resource = alias_name(check_model_name(name), check_alias_name(alias))
     with Controller(controller) as yard:
-        yard.registry.DeleteAlias(
-            registry_pb2.DeleteAliasRequest(name=resource, user=options.login_name(), reason=reason)
+        request = registry_pb2.DeleteAliasRequest(
+            name=resource,
+            user=options.login_name(),
+            reason=reason,
+            expected_version=find_alias_version(yard, name, alias) if expect is None else expect,
         )
+        yard.registry.DeleteAlias(request)
     if as_json:
         output.print_json({"name": resource, "removed": True})
     else:

@@ -83,12 +83,19 @@ def _print_nodes(found: Sequence[Any], title: str = "") -> None:
             f"{node.free_core_slots} of {len(node.resources.cores) * node.resources.replicas_per_core}",
             f"{format_size(node.free_memory_bytes)} of {format_size(node.resources.memory_bytes)}",
             node.replicas,
+            ", ".join(map(_name_format, node.resources.formats)),
             node.resources.hardware_class,
         )
         for node in found
     ]
-    columns = ["NODE", "ADDRESS", "CONNECTED", "FREE CORES", "FREE MEMORY", "REPLICAS", "HARDWARE"]
+    columns = ["NODE", "ADDRESS", "CONNECTED", "FREE CORES", "FREE MEMORY", "REPLICAS", "SERVES", "HARDWARE"]
     output.print_table(columns, rows, title=title, empty="no nodes: modelyard agent --controller HOST:PORT")
+
+
+def _name_format(number: int) -> str:
+    from modelyard.v1 import resources_pb2
+
+    return output.enum_name(resources_pb2.ModelFormat.DESCRIPTOR, number).lower()
 
 
 def _print_deployments(found: Sequence[Any]) -> None:

@@ -14,7 +14,8 @@ _TIMEOUT_S = 30.0
 class Controller:
     """The controller's three services: `controller.registry.GetModel(request)` raises modelyard.errors.
 
-    `timeout_s` is a keyword of every call: the deadline in seconds, 30 where it is not given.
+    `timeout_s` is a keyword of every call: the deadline in seconds, 30 where it is not given. A call that answers with
+    a stream gives a generator, and ends on the controller's side when that is closed.
     """
 
     def __init__(self, address: str) -> None:
@@ -48,17 +49,33 @@ class _Service:
 
         def call(request: Any, timeout_s: float | None = _TIMEOUT_S) -> Any:
             try:
-                return method(request, timeout=timeout_s)
+                answer = method(request, timeout=timeout_s)
             except grpc.RpcError as error:
                 raise _to_yard_error(error, self._address) from error
+            return self._iterate(answer) if hasattr(answer, "__next__") else answer
 
         return call
+
+    def _iterate(self, answers: Any) -> Iterator[Any]:
+        import grpc
+
+        try:
+            yield from answers
+        except grpc.RpcError as error:
+            raise _to_yard_error(error, self._address) from error
+        finally:
+            answers.cancel()
 
 
 def _to_yard_error(error: grpc.RpcError, address: str) -> Exception:
     from modelyard._calls import UnreachableError, to_yard_error
+    from modelyard.errors import UnimplementedError
 
     known = to_yard_error(error, address)
+    if isinstance(known, UnimplementedError) and "method not found" in known.message.lower():
+        return UnimplementedError(
+            f"the controller at {address} is of an earlier release, which cannot do this: install this release there"
+        )
     if isinstance(known, UnreachableError):
         return UnreachableError(
             f"no controller answers at {address}: start a yard with `modelyard up`, "
@@ -73,6 +90,14 @@ def check_model_exists(yard: Controller, model: str) -> None:
     from modelyard.v1 import registry_pb2
 
     yard.registry.GetModel(registry_pb2.GetModelRequest(name=model_name(model)))
+
+
+def get_version(yard: Controller, model: str, number: int) -> Any:
+    """Raises NotFoundError that tells which there are."""
+    from modelyard.resource_names import version_name
+    from modelyard.v1 import registry_pb2
+
+    return yard.registry.GetVersion(registry_pb2.GetVersionRequest(name=version_name(model, number))).version
 
 
 def list_all(call: Callable[[str], tuple[list[Any], str]]) -> Iterator[Any]:

@@ -66,7 +66,9 @@ def undeploy(
 
     resource = deployment_name(check_model_name(name), check_alias_name(alias))
     with Controller(controller) as yard:
-        yard.deployments.DeleteDeployment(deployments_pb2.DeleteDeploymentRequest(name=resource))
+        yard.deployments.DeleteDeployment(
+            deployments_pb2.DeleteDeploymentRequest(name=resource, user=options.login_name())
+        )
         if wait:
             wait_gone(yard, resource, timeout)
     if as_json:
@@ -82,7 +84,9 @@ def _update(yard: Controller, resource: str, values: dict[str, Any]) -> Any:
         values = {"replicas": 1, "threads": 1, **values}
     _, model, _, alias = resource.split("/")
     request = deployments_pb2.UpdateDeploymentRequest(
-        deployment=resources_pb2.Deployment(name=resource, model=model, alias=alias, **values), allow_missing=True
+        deployment=resources_pb2.Deployment(name=resource, model=model, alias=alias, **values),
+        allow_missing=True,
+        user=options.login_name(),
     )
     request.update_mask.paths.extend(values)
     return yard.deployments.UpdateDeployment(request).deployment

@@ -22,9 +22,12 @@ def infer(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The model: resnet, resnet@3 or resnet@staging.")],
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--input", "-i", metavar="INPUT=VALUE", help="VALUE: @file.npy, @file.json, or JSON. Repeatable."),
-    ],
+    ] = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Ask with the sample that the controller keeps of the version.")
+    ] = False,
     alias: Annotated[str | None, typer.Option(metavar="ALIAS", help="Ask this alias.  [default: production]")] = None,
     version: Annotated[int | None, typer.Option(metavar="NUMBER", min=1, help="Ask this version.")] = None,
     outputs: Annotated[
@@ -35,14 +38,22 @@ def infer(
     ] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="The deadline.")] = 30.0,
     router: options.Router = options.ROUTER,
+    controller: options.Controller = options.CONTROLLER,
     as_json: options.Json = False,
 ) -> None:
     """Run a model once and show what it answers."""
     from modelyard._calls import UnreachableError
+    from modelyard._target import resolve_target
     from modelyard.client import Client
 
-    values = {key: _load(key, text) for key, text in parsing.parse_pairs("--input", inputs).items()}
+    if not inputs and not sample:
+        raise typer.BadParameter("give INPUT=VALUE for each input, or --sample", param_hint="--input")
+    values = {key: _load(key, text) for key, text in parsing.parse_pairs("--input", inputs or []).items()}
     check_model_name(name.partition("@")[0])
+    if sample:
+        from modelyard.cli.sample import load_sample
+
+        values = {**load_sample(controller, resolve_target(name, alias=alias, version=version)), **values}
     try:
         with Client(router) as yard:
             answer = yard.infer(

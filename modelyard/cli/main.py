@@ -1,11 +1,17 @@
 """The command line: `modelyard COMMAND`."""
 
+import io
 import os
+import signal
 import sys
 
 
 def main() -> None:
     _open_closed_streams()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is half-done is removed
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal lacks is no reason to end
+            stream.reconfigure(errors="replace")
     try:
         from modelyard.cli.app import make_app
 

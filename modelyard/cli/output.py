@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_QUICK_S = 1.0
 
 
 def print_json(value: Any) -> None:
@@ -126,3 +131,20 @@ def show_progress(text: str) -> Iterator[Progress]:
 
     with Console(stderr=True).status(text) as status:
         yield Progress(status)
+
+
+def collect(items: Iterable[T], what: str) -> list[T]:
+    """All of them; says how many there are so far where they take more than a second."""
+    start, found, iterator = time.monotonic(), list[T](), iter(items)
+    for item in iterator:
+        found.append(item)
+        if time.monotonic() - start > _QUICK_S:
+            break
+    else:
+        return found
+    with show_progress(f"{len(found)} {what} so far") as progress:
+        for item in iterator:
+            found.append(item)
+            if len(found) % 1000 == 0:
+                progress.tell(f"{len(found)} {what} so far")
+    return found

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 import typer
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION = re.compile(r"(\d{1,9})([smhdw])")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -40,3 +43,21 @@ def parse_size(option: str, text: str) -> int:
     decimal = not binary and text.strip().lower().endswith("b")
     base = 1000 if decimal else 1024
     return int(float(number) * base ** " kmgt".index(unit.lower() or " "))
+
+
+def parse_duration_s(option: str, text: str) -> int:
+    """Seconds of "90s", "30m", "12h", "30d" or "4w"."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise typer.BadParameter(f"{text!r}: wanted a time such as 90s, 30m, 12h, 30d or 4w", param_hint=option)
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def parse_time(option: str, text: str) -> datetime:
+    """A moment as ISO 8601 has it; in the local time zone where it names none."""
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"{text!r}: wanted a time such as 2026-03-01, '2026-03-01 14:30' or 2026-03-01T14:30:00Z", param_hint=option
+        ) from None

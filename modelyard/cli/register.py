@@ -1,9 +1,9 @@
-"""`modelyard register`: the hand-over of a model file."""
+"""`modelyard register`: the hand-over of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,116 +11,140 @@ import typer
 
 from modelyard.cli import options, output, parsing
 from modelyard.cli.controller import Controller
-from modelyard.cli.registry import list_versions
-from modelyard.errors import AlreadyExistsError, InvalidArgumentError, YardError
+from modelyard.errors import AlreadyExistsError, InternalError, InvalidArgumentError
 from modelyard.resource_names import check_model_name, model_name
 
-_CHUNK_BYTES = 1 << 20
+_LARGEST_SAMPLE_BYTES = 16 << 20  # no controller keeps more
 
 
 def register(
     *,
     name: options.ModelArgument,
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", exists=True, dir_okay=False, readable=True, help="The model file.")
+    source: Annotated[
+        str,
+        typer.Argument(metavar="PATH|URI", help="A file or folder here, or a URI for the controller to read."),
     ],
     description: Annotated[str, typer.Option(help="What a colleague should know of it.")] = "",
     user: Annotated[str | None, typer.Option(help="Whose it is.  [default: your login name]")] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=NUMBER", help="Such as top1=0.76; repeatable.")
-    ] = None,
+    metric: options.Metrics = None,
     param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A hyper-parameter; repeatable.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Repeatable.")] = None,
-    exist_ok: Annotated[
-        bool, typer.Option("--exist-ok", help="Where NAME has this very file already, print that version.")
-    ] = False,
+    tag: options.Tags = None,
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz", exists=True, dir_okay=False, help="One array for each input, kept to try the model."
+        ),
+    ] = None,
+    gpu: Annotated[str, typer.Option(metavar="NAME", help="What a TensorRT plan was built for, such as L4.")] = "",
+    git_commit: Annotated[
+        str, typer.Option(metavar="COMMIT", help="Of the training code; auto: HEAD of the repository you are in.")
+    ] = "",
+    training_run: Annotated[str, typer.Option(metavar="ID", help="The run that made it.")] = "",
+    dataset: Annotated[str, typer.Option(metavar="URI", help="The data that it was trained on.")] = "",
+    exist_ok: options.ExistOk = False,
     controller: options.Controller = options.CONTROLLER,
     as_json: options.Json = False,
 ) -> None:
-    """Register a model file and print its model-id.
+    """Register a model and print its model-id.
 
-    It becomes the next version of NAME, checked first: what could not be served is refused. A version never changes.
+    An ONNX file, the folder of a TensorFlow SavedModel or of an ONNX file with its weights beside it (or a zip or tar
+    of one), or a TensorRT plan. It becomes the next version of NAME, checked first: what could not be served is
+    refused. A version's model never changes.
+
+    What a cut connection or Ctrl-C left half sent is kept for a day: the same command again sends the rest.
     """
-    from modelyard.v1 import registry_pb2
+    from modelyard.v1 import registry_pb2, resources_pb2
 
     check_model_name(name)
-    _check_file(path)
     header = registry_pb2.CreateVersionRequest.Header(
         parent=model_name(name),
-        size_bytes=path.stat().st_size,
-        sha256=_compute_sha256(path),
         description=description,
         user=options.login_name() if user is None else user,
         metrics=parsing.parse_metrics("--metric", metric or []),
         parameters=parsing.parse_pairs("--param", param or []),
         tags=parsing.parse_pairs("--tag", tag or []),
+        source=resources_pb2.Source(
+            git_commit=_find_commit() if git_commit == "auto" else git_commit,
+            training_run=training_run,
+            dataset_uri=dataset,
+        ),
+        sample=read_sample(sample) if sample else b"",
+        gpu=gpu,
     )
+    create = _create_from_uri if "://" in source else _create_from_path
     with Controller(controller) as yard:
-        version = _create_version(yard, header, path, exist_ok)
+        version = create(yard, header, source, exist_ok)
     if as_json:
         output.print_json(output.to_plain(version))
     else:
         typer.echo(version.model_id)
 
 
-def _check_file(path: Path) -> None:
-    """Raises InvalidArgumentError for what can be opened and has no end, or nothing in it."""
-    if not path.is_file():
-        raise InvalidArgumentError(f"{path} is not a regular file: give the model's own file")
-    if not path.stat().st_size:
-        raise InvalidArgumentError(f"{path} is empty: was it written to its end?")
+def read_sample(path: Path) -> bytes:
+    """Raises InvalidArgumentError for a file that cannot be a sample."""
+    size_bytes = path.stat().st_size
+    if size_bytes > _LARGEST_SAMPLE_BYTES:
+        raise InvalidArgumentError(
+            f"{path} has {size_bytes} bytes: a sample is one set of inputs, {_LARGEST_SAMPLE_BYTES} bytes at most; "
+            "save one with numpy.savez_compressed(FILE, input_name=array, ...)"
+        )
+    content = path.read_bytes()
+    if not content.startswith(b"PK"):
+        raise InvalidArgumentError(
+            f"{path} is no .npz file: save one with numpy.savez_compressed(FILE, input_name=array, ...)"
+        )
+    return content
 
 
-def _compute_sha256(path: Path) -> str:
-    import hashlib
+def _create_from_path(yard: Controller, header: Any, source: str, exist_ok: bool) -> Any:
+    from modelyard.cli.local_model import LocalModel
+    from modelyard.cli.upload import compute_sha256, create_version
 
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _create_version(yard: Controller, header: Any, path: Path, exist_ok: bool) -> Any:
-    try:
-        with _upload(header, path) as requests:
-            return yard.registry.CreateVersion(requests, timeout_s=None).version
-    except AlreadyExistsError:
-        if not exist_ok:
-            raise
-        model = header.parent.removeprefix("models/")
-        return next(version for version in list_versions(yard, model) if version.sha256 == header.sha256)
+    path = Path(source)
+    if not path.exists():
+        raise typer.BadParameter(f"{source!r} does not exist; a URI has '://' in it", param_hint="PATH|URI")
+    model = LocalModel(path)
+    header.size_bytes, header.sha256 = model.size_bytes, compute_sha256(model)
+    return create_version(yard, header, model, exist_ok)
 
 
-@contextmanager
-def _upload(header: Any, path: Path) -> Iterator[Iterator[Any]]:
-    """The stream of a registration, with a progress bar where somebody looks.
-
-    Raises InvalidArgumentError where the file cannot be read.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = ("{task.description}", BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    broken: list[OSError] = []
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(path.name, total=header.size_bytes)
-        try:
-            yield _requests(header, path, lambda size_bytes: progress.advance(task, size_bytes), broken)
-        except YardError:
-            if broken:
-                raise InvalidArgumentError(f"{path} cannot be read to its end: {broken[0].strerror}") from broken[0]
-            raise
-
-
-def _requests(header: Any, path: Path, advance: Callable[[int], None], broken: list[OSError]) -> Iterator[Any]:
-    # gRPC reads them in a thread of its own, also for a moment after a refusal: nothing that they use is closed behind
-    # its back, and nothing is raised here, for gRPC would print it.
+def _create_from_uri(yard: Controller, header: Any, uri: str, exist_ok: bool) -> Any:
+    from modelyard.cli.byte_progress import show_bytes
+    from modelyard.cli.upload import find_existing
     from modelyard.v1 import registry_pb2
 
-    yield registry_pb2.CreateVersionRequest(header=header)
+    request = registry_pb2.CreateVersionFromUriRequest(header=header, uri=uri)
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield registry_pb2.CreateVersionRequest(chunk=chunk)
-                advance(len(chunk))
-    except OSError as error:
-        broken.append(error)
+        with show_bytes(f"the controller reads {uri}") as progress:
+            for message in yard.registry.CreateVersionFromUri(request, timeout_s=None):
+                if message.HasField("version"):
+                    return message.version
+                progress.rename(f"{message.progress.step} {uri}", message.progress.total_bytes)
+                progress.set(message.progress.done_bytes)
+    except AlreadyExistsError as error:
+        if not exist_ok:
+            raise
+        return find_existing(yard, header.parent, error)
+    raise InternalError("the controller ended without a version: its log has the details")
+
+
+def _find_commit() -> str:
+    """HEAD of the repository around the working folder. Raises typer.BadParameter where there is none."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    if changes:
+        sys.stderr.write(f"modelyard: the repository has changes that commit {commit[:12]} does not have\n")
+    return commit
+
+
+def _git(*arguments: str) -> str:
+    hint = "--git-commit"
+    try:
+        done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise typer.BadParameter("there is no git here: give the commit itself", param_hint=hint) from None
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.strip() or "git failed"
+        raise typer.BadParameter(
+            f"{reason}: give the commit itself, or go to the repository", param_hint=hint
+        ) from None
+    return done.stdout.strip()

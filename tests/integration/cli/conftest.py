@@ -1,6 +1,7 @@
 """A controller in this process that keeps what commands send it and answers as each test says."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from typing import Any
@@ -16,7 +17,11 @@ class FakeController(
     deployments_pb2_grpc.DeploymentServiceServicer,  # type: ignore[misc]
     deployments_pb2_grpc.ClusterServiceServicer,  # type: ignore[misc]
 ):
-    """`statuses`: what GetDeployment tells, one a call, the last one for ever."""
+    """`statuses`: what GetDeployment tells, one a call, the last one for ever.
+
+    `cuts`: after how many messages each stream is cut off, in turn; those after them are not.
+    `pause_after`: after so many megabytes an upload stands still (`paused`) until `resume`.
+    """
 
     def __init__(self) -> None:
         self.address = ""
@@ -26,12 +31,27 @@ class FakeController(
         self.statuses: list[Any] = []
         self.replicas: list[list[Any]] = [[]]
         self.updates: list[Any] = []
+        self.headers: list[Any] = []
+        self.arrived: dict[str, bytes] = {}
+        self.cuts: list[int] = []
+        self.pause_after: int | None = None
+        self.paused, self.resume = threading.Event(), threading.Event()
+
+    def FindUpload(self, request: Any, context: grpc.ServicerContext) -> Any:
+        is_stored = any(version.sha256 == request.sha256 for version in self.versions)
+        kept = 0 if is_stored else len(self.arrived.get(request.sha256, b""))
+        return registry_pb2.FindUploadResponse(offset_bytes=kept, is_stored=is_stored)
 
     def CreateVersion(self, requests: Any, context: grpc.ServicerContext) -> Any:
         header = next(requests).header
-        content = b"".join(request.chunk for request in requests)
+        self.headers.append(header)
+        if header.offset_bytes != header.size_bytes:
+            self._receive(header, requests, context)
+        content = self.arrived[header.sha256]
         assert hashlib.sha256(content).hexdigest() == header.sha256 and len(content) == header.size_bytes
         for version in self.versions:
+            if version.model != header.parent.removeprefix("models/"):
+                continue
             if version.sha256 == header.sha256:
                 context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{version.model_id} has exactly these bytes already")
         model, number = header.parent.removeprefix("models/"), len(self.versions) + 1
@@ -42,6 +62,35 @@ class FakeController(
         )  # fmt: skip
         self.versions.append(version)
         return registry_pb2.CreateVersionResponse(version=version)
+
+    def _receive(self, header: Any, requests: Any, context: grpc.ServicerContext) -> None:
+        kept = self.arrived.get(header.sha256, b"")[: header.offset_bytes]
+        assert len(kept) == header.offset_bytes
+        left = self.cuts.pop(0) if self.cuts else None
+        for request in requests:
+            if left == 0:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "recvmsg: Connection reset by peer")
+            kept += request.chunk
+            self.arrived[header.sha256] = kept
+            if self.pause_after is not None and len(kept) >> 20 == self.pause_after:
+                self.paused.set()
+                self.resume.wait()
+            left = None if left is None else left - 1
+
+    def GetVersion(self, request: Any, context: grpc.ServicerContext) -> Any:
+        found = [version for version in self.versions if version.name == request.name]
+        if not found:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no {request.name}")
+        return registry_pb2.GetVersionResponse(version=found[0])
+
+    def ReadArtifact(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """A kilobyte a message."""
+        content, left = self.arrived[request.sha256], self.cuts.pop(0) if self.cuts else None
+        for start in range(request.offset_bytes, len(content), 1024):
+            if left == 0:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "recvmsg: Connection reset by peer")
+            yield registry_pb2.ReadArtifactResponse(chunk=content[start : start + 1024])
+            left = None if left is None else left - 1
 
     def ListVersions(self, request: Any, context: grpc.ServicerContext) -> Any:
         """A version a page."""

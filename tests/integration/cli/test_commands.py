@@ -1,6 +1,7 @@
 """The commands against a controller that answers as the test says: what they send, print and exit with."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def test_the_same_file_is_refused_or_found(run: Run, model_file: Path, tmp_path:
     assert run("register", "resnet", str(other)).stdout == "resnet@2\n"
     again = run("register", "resnet", str(model_file))
     assert again.exit_code == 1 and "resnet@1 has exactly these bytes" in again.stderr and again.stdout == ""
-    found = run("register", "resnet", str(model_file), "--exist-ok")  # on the second page
+    found = run("register", "resnet", str(model_file), "--exist-ok")
     assert (found.exit_code, found.stdout) == (0, "resnet@1\n")
 
 
@@ -61,6 +62,11 @@ def test_the_same_file_is_refused_or_found(run: Run, model_file: Path, tmp_path:
         ["register", "resnet", "/no/such/file"],
         ["register", "resnet", "MODEL", "--metric", "top1=good"],
         ["register", "resnet", "MODEL", "--tag", "x"],
+        ["register", "resnet", "MODEL", "--sample", "/no/such.npz"],
+        ["versions", "resnet", "--desc"],
+        ["update", "resnet@1"],
+        ["history", "resnet", "--at", "yesterday"],
+        ["purge", "--older-than", "long"],
         ["deploy", "resnet", "--replicas", "0"],
         ["deploy", "resnet", "--memory", "much"],
         ["alias", "set", "resnet", "production", "first"],
@@ -82,6 +88,10 @@ def test_what_the_yard_refuses_is_told_in_its_own_words(run: Run) -> None:
     result = run("alias", "remove", "resnet", "production")
     assert result.exit_code == 1 and "undeploy it first" in result.stderr
     assert run("deploy", "../etc").exit_code == 1
+    for command in ("show", "update --tag a=b", "delete", "restore", "lineage"):
+        first, *rest = command.split()
+        result = run(first, "resnet", *rest)
+        assert result.exit_code == 1 and "resnet@3" in result.stderr, command
 
 
 def test_where_no_yard_is_the_exit_code_says_so(run: Run) -> None:
@@ -205,3 +215,29 @@ def test_json_is_all_that_is_printed(run: Run, command: str) -> None:
     result = run(*command.split(), "--json")
     assert result.exit_code == 0
     json.loads(result.stdout)
+
+
+def test_the_commit_is_that_of_the_repository_around(
+    run: Run, controller: Any, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    nowhere = run("register", "resnet", str(model_file), "--git-commit", "auto")
+    assert nowhere.exit_code == 2 and "give the commit itself" in nowhere.stderr and not controller.versions
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=ann", "-c", "user.email=ann@example.com"]
+        done = subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    (repository / "train.py").write_text("train()")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "train")
+    clean = run("register", "resnet", str(model_file), "--git-commit", "auto")
+    assert clean.exit_code == 0 and controller.headers[-1].source.git_commit == git("rev-parse", "HEAD")
+    assert "has changes" not in clean.stderr
+    (repository / "train.py").write_text("train(harder=True)")
+    assert "has changes" in run("register", "other", str(model_file), "--git-commit", "auto").stderr

@@ -1,5 +1,7 @@
 """Option values that are more than a string or a number."""
 
+from datetime import UTC, datetime
+
 import pytest
 import typer
 
@@ -34,3 +36,26 @@ def test_what_is_no_pair_is_refused(texts: list[str]) -> None:
 def test_a_metric_is_a_number() -> None:
     with pytest.raises(typer.BadParameter, match="wanted a number"):
         parsing.parse_metrics("--metric", ["top1=good"])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("0s", 0), ("30m", 1800), ("12H", 43200), ("30d", 2592000)])
+def test_durations(text: str, seconds: int) -> None:
+    assert parsing.parse_duration_s("--older-than", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "-1d", "1.5h", "1y", "d"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="30d"):
+        parsing.parse_duration_s("--older-than", text)
+
+
+def test_a_time_is_local_unless_it_names_a_zone() -> None:
+    assert parsing.parse_time("--at", "2026-03-01T14:30:00Z") == datetime(2026, 3, 1, 14, 30, tzinfo=UTC)
+    assert parsing.parse_time("--at", "2026-03-01 14:30") == datetime(2026, 3, 1, 14, 30).astimezone()
+    assert parsing.parse_time("--at", "2026-03-01") == datetime(2026, 3, 1).astimezone()
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "14:30", "0001-01-01T00:00:00+23:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="2026-03-01"):
+        parsing.parse_time("--at", text)
