@@ -10,6 +10,8 @@ from tests.harness.models import write_scale_model
 from tests.harness.programs import Program
 from tests.harness.yard import Yard
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 5000
 
 

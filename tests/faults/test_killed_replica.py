@@ -12,6 +12,8 @@ from tests.harness.models import write_scale_model
 from tests.harness.programs import wait_for
 from tests.harness.yard import Yard, replica_pid
 
+pytestmark = pytest.mark.slow
+
 WORKERS = 8
 
 
