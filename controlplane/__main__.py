@@ -6,6 +6,7 @@ from functools import partial
 
 from controlplane.db.holding import hold_database
 from controlplane.main import run_controller
+from controlplane.malloc import limit_arenas
 from controlplane.registry.files.locations import locate_database
 from controlplane.settings import ControllerSettings
 from modelyard.errors import YardError
@@ -15,6 +16,7 @@ from modelyard.program import run_program
 
 def main() -> None:
     settings = ControllerSettings.load(sys.argv[1:])
+    limit_arenas()
     os.umask(0o077)  # models and the database are nobody else's to read
     try:
         database_url = locate_database(settings.data, settings.database_url)

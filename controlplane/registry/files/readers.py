@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from modelyard.errors import DataLossError
 
 BLOCK_BYTES = 1 << 20
+# A stream is read ahead by the library, as far as it likes: it has no more than this to read ahead.
+_STREAM_BYTES = 8 << 20
 # What has to be asked for anew each time is asked for rarely.
 _RANGE_BYTES = 4 << 20
 
@@ -65,24 +67,30 @@ class HdfsReader:
         self._file = file
         self.size_bytes: int = len(file)
         self._offset_bytes = 0
-        # Its ranges come as a stream: asked for one by one they take twice the time, and memory.
-        self._parts: Iterator[bytes] | None = None
+        # Its ranges come as streams: asked for block by block they take twice the time, and memory.
+        self._parts: Iterator[bytes] = iter(())
         self._rest = b""
 
     def seek(self, offset_bytes: int) -> None:
         self._offset_bytes = offset_bytes
 
     def read(self, size_bytes: int) -> bytes:
-        if self._parts is None:
-            self._parts = self._file.read_range_stream(self._offset_bytes, self.size_bytes - self._offset_bytes)
         block = bytearray(self._rest)
-        while len(block) < size_bytes and (part := next(self._parts, b"")):
+        while len(block) < size_bytes and (part := self._next_part()):
             block += part
         self._rest = bytes(block[size_bytes:])
         return bytes(block[:size_bytes])
 
+    def _next_part(self) -> bytes:
+        """b"" at the end of the file."""
+        while not (part := next(self._parts, b"")) and self._offset_bytes < self.size_bytes:
+            size_bytes = min(_STREAM_BYTES, self.size_bytes - self._offset_bytes)
+            self._parts = iter(self._file.read_range_stream(self._offset_bytes, size_bytes))
+            self._offset_bytes += size_bytes
+        return part
+
     def close(self) -> None:
-        self._parts = None
+        self._parts = iter(())
 
 
 class S3Reader:
