@@ -15,10 +15,10 @@ from typing import Protocol
 
 from controlplane.domain import Fact, Version
 from controlplane.registry.store import RegistryStore
-from controlplane.registry.uninterrupted import run_to_end
 from modelyard.backoff import Backoff
 from modelyard.errors import UnavailableError
 from modelyard.resource_names import VersionName
+from modelyard.uninterrupted import run_to_end
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from controlplane.domain import Author, Deployment, DeploymentKey
 from controlplane.reconcilers.reconciler import Reconciler
 from controlplane.registry.announcement import check_reason, check_user
 from controlplane.registry.store import StateStore
-from controlplane.registry.uninterrupted import run_to_end
 from controlplane.servicers.cluster_converters import deployment_to_proto
 from modelyard.errors import InvalidArgumentError, NotFoundError
 from modelyard.resource_names import parse_deployment_name, parse_model_name
+from modelyard.uninterrupted import run_to_end
 from modelyard.v1 import deployments_pb2 as pb
 from modelyard.v1 import deployments_pb2_grpc, resources_pb2
 
