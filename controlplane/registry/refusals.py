@@ -94,6 +94,13 @@ def not_purgeable(version: Version) -> FailedPreconditionError:
     )
 
 
+def deleted_lately(version: Version) -> FailedPreconditionError:
+    """For one that is deleted, and not as long ago as whoever purges asked for."""
+    return FailedPreconditionError(
+        f"{version.model_id} was deleted at {version.deleted_at:%Y-%m-%d %H:%M} only; wait, or ask for a smaller age"
+    )
+
+
 def deployed(model: str, name: str) -> FailedPreconditionError:
     return FailedPreconditionError(
         f"{model!r} is deployed by its alias {name!r}; first run: modelyard undeploy {model} --alias {name}"

@@ -98,11 +98,19 @@ class RegistryStore(Protocol):
         Fewer than `limit` where they are large; none only where there are no more.
         """
 
-    def purge_version(self, model: str, number: int, author: Author) -> Version:
-        """Its record says that its files are gone: remove them afterwards. FailedPreconditionError unless deleted."""
+    def purge_version(self, model: str, number: int, author: Author, deleted_before: datetime | None = None) -> Version:
+        """Its record says that its files are gone: remove them afterwards.
 
-    def is_needed(self, sha256: str, without: Collection[VersionName] = ()) -> bool:
-        """Whether a version that is not purged, other than those, has a file with this content, its sample included."""
+        FailedPreconditionError where it is not deleted, purged already, or deleted after `deleted_before`.
+        """
+
+    def is_needed(
+        self, sha256: str, without: Collection[VersionName] = (), deleted_before: datetime | None = None
+    ) -> bool:
+        """Whether a version that is not purged has a file with this content, its sample included.
+
+        Other than those of `without`, and those deleted until `deleted_before`.
+        """
 
     def set_alias(self, alias: Alias, expected: int | None = None) -> Alias:
         """Creates or moves it, and keeps the move in its history. NotFoundError for a version that is not there.

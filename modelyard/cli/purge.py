@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from typing import Annotated, Any
 
 import typer
 
 from modelyard.cli import options, output, parsing
-from modelyard.cli.controller import Controller
+from modelyard.cli.controller import Controller, get_version
 from modelyard.errors import FailedPreconditionError
 from modelyard.resource_names import parse_model_id, version_name
 from modelyard.sizes import format_size
@@ -44,23 +46,46 @@ def purge(
         min_age_s=parsing.parse_duration_s("--older-than", older_than),
         dry_run=True,
     )
+    asked_at = time.monotonic()
     with Controller(controller) as yard:
+        is_again = version is not None and _is_purged(yard, version)
         result = None
         if dry_run or not yes:
-            result = _purge(yard, request)
+            result = _purge(yard, request, is_again)
         if not dry_run and (result is None or _is_wanted(result)):
             request.dry_run = False
-            result = _purge(yard, request)
+            if result is not None and version is None:
+                _leave_out_later(request, asked_at)
+            result = _purge(yard, request, is_again)
     assert result is not None
     if as_json:
         output.print_json({**output.to_plain(result), "dry_run": request.dry_run})
-    else:
-        _print(result, request.dry_run)
+        return
+    if is_again:
+        typer.echo(f"{version} was purged already")
+    _print(result, request.dry_run)
 
 
-def _purge(yard: Controller, request: Any) -> Any:
+def _is_purged(yard: Controller, version: str) -> bool:
+    return bool(get_version(yard, *parse_model_id(version)).HasField("purge_time"))
+
+
+def _purge(yard: Controller, request: Any, is_again: bool) -> Any:
+    """`is_again`: the one version was purged before, and is not told of as if it were now."""
     with output.show_progress("looking for what can go" if request.dry_run else "removing files"):
-        return yard.registry.PurgeVersions(request, timeout_s=_TIMEOUT_S)
+        result = yard.registry.PurgeVersions(request, timeout_s=_TIMEOUT_S)
+    if is_again:  # files that a purge left which was cut off may go all the same
+        del result.versions[:]
+        result.version_count = 0
+    return result
+
+
+def _leave_out_later(request: Any, asked_at: float) -> None:
+    """What was deleted since `asked_at` is not on the list that was said yes to."""
+    since_s = time.monotonic() - asked_at
+    whole_s = math.ceil(since_s)
+    time.sleep(whole_s - since_s)  # ages are whole seconds, and the last of the list may be younger than one
+    request.min_age_s += whole_s
 
 
 def _is_wanted(result: Any) -> bool:

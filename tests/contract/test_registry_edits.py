@@ -160,6 +160,15 @@ def test_what_is_purged_keeps_its_record_and_does_not_come_back(registry: Regist
         registry.set_alias(make_alias(1))
 
 
+def test_what_was_deleted_later_is_not_purged(registry: RegistryStore) -> None:
+    deleted_at = NOW + timedelta(seconds=3)
+    registry.delete_version("resnet", 1, make_author(after_s=3))
+    with pytest.raises(FailedPreconditionError, match=r"resnet@1 was deleted at 2026-01-02 03:04 only; wait"):
+        registry.purge_version("resnet", 1, make_author(), deleted_at - timedelta(seconds=1))
+    assert registry.get_version("resnet", 1).purged_at is None
+    assert registry.purge_version("resnet", 1, make_author(), deleted_at).purged_at is not None
+
+
 def test_what_may_be_purged_was_deleted_by_then(registry: RegistryStore) -> None:
     for content in "bcd":
         registry.create_version(make_draft(content=content), NOW)
@@ -180,6 +189,19 @@ def test_what_may_be_purged_is_told_in_batches(registry: RegistryStore) -> None:
         assert len(batch) == 2
         found += [VersionName(version.model, version.number) for version in batch]
     assert found == [("a", 1), ("b", 1), ("b", 2), ("resnet", 1)]
+
+
+def test_a_file_that_only_versions_have_which_were_deleted_by_then_is_told_apart(registry: RegistryStore) -> None:
+    sample = Sample(make_sha256("sample"), 6, is_made=False)
+    registry.create_version(make_draft("other", "a", sample=sample), NOW)
+    registry.delete_version("resnet", 1, make_author(after_s=1))
+    by_then = NOW + timedelta(seconds=2)
+    assert registry.is_needed(make_sha256("a"), deleted_before=by_then), "other@1 is not deleted"
+    registry.delete_version("other", 1, make_author(after_s=2))
+    for content in ("a", "sample"):
+        assert registry.is_needed(make_sha256(content))
+        assert registry.is_needed(make_sha256(content), deleted_before=NOW + timedelta(seconds=1))
+        assert not registry.is_needed(make_sha256(content), deleted_before=by_then)
 
 
 def test_a_file_is_needed_while_a_version_has_it(registry: RegistryStore) -> None:

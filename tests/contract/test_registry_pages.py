@@ -88,6 +88,19 @@ def test_a_page_of_moves_with_long_reasons_ends_early(registry: RegistryStore) -
     assert [[move.to_version for move in page] for page in pages] == [[2, 1], [2, 1]]
 
 
+def test_a_page_of_models_with_long_reasons_ends_early(registry: RegistryStore) -> None:
+    for model in ("a", "b", "c", "d", "plain"):
+        registry.create_version(make_draft(model), NOW)
+    for model, name in (("a", "x"), ("a", "y"), ("b", "x"), ("d", "x")):
+        registry.set_alias(replace(make_alias(1, model, name), reason="x" * 1_400_000))
+    pages = read_pages(lambda token: registry.list_models(100, token))
+    assert [[(model.name, len(model.aliases)) for model in page] for page in pages] == [
+        [("a", 2)],
+        [("b", 1), ("c", 0), ("d", 1), ("plain", 0)],
+    ]
+    assert [model for page in pages for model in page] == [registry.get_model(name) for name in (*"abcd", "plain")]
+
+
 def test_batches_of_what_is_large_are_small(registry: RegistryStore) -> None:
     register_large(registry, 4)
     for number in range(1, 5):

@@ -93,8 +93,7 @@ class MemoryRegistry:
     def list_models(self, page_size: int, page_token: str) -> Page[Model]:
         names = sorted(self._created)
         first = bisect.bisect(names, parse_page_token("models", page_token, str) or "")
-        items = [self.get_model(name) for name in names[first : first + page_size]]
-        has_more = first + page_size < len(names)
+        items, has_more = cut_page(map(self.get_model, names[first:]), page_size, count_bytes)
         return Page(items, make_page_token("models", items[-1].name) if has_more else "")
 
     @_atomic
@@ -173,15 +172,21 @@ class MemoryRegistry:
         return cut_page([v for name, v in named if after is None or name > after], limit, count_bytes)[0]
 
     @_atomic
-    def purge_version(self, model: str, number: int, author: Author) -> Version:
+    def purge_version(self, model: str, number: int, author: Author, deleted_before: datetime | None = None) -> Version:
         version = self.get_version(model, number)
         if version.deleted_at is None or version.purged_at is not None:
             raise refusals.not_purgeable(version)
+        if deleted_before is not None and version.deleted_at > deleted_before:
+            raise refusals.deleted_lately(version)
         return self._put(FactKind.PURGED, replace(version, purged_at=author.at), author)
 
     @_atomic
-    def is_needed(self, sha256: str, without: Collection[VersionName] = ()) -> bool:
+    def is_needed(
+        self, sha256: str, without: Collection[VersionName] = (), deleted_before: datetime | None = None
+    ) -> bool:
         others = [version for version in self._kept() if (version.model, version.number) not in without]
+        if deleted_before is not None:
+            others = [v for v in others if v.deleted_at is None or v.deleted_at > deleted_before]
         samples = {version.facts.sample.sha256 for version in others if version.facts.sample is not None}
         return sha256 in samples or any(version.facts.sha256 == sha256 for version in others)
 

@@ -2,20 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from controlplane.domain import Author, Version
 from controlplane.registry.files.artifacts import ArtifactStore, StoredFile
 from controlplane.registry.files.file_locks import FileLocks
 from controlplane.registry.files.purged import Purged, PurgedSoFar
+from controlplane.registry.refusals import deleted_lately
 from controlplane.registry.store import RegistryStore
-from controlplane.registry.uninterrupted import run_to_end
 from modelyard.errors import FailedPreconditionError
 from modelyard.resource_names import VersionName
+from modelyard.uninterrupted import run_to_end
 
-# A file without a record is let be for so long: the store may be shared, and its other user about to write the record.
+# A file without a record is let be for so long, beside the locks: they know nothing of what a controller that was
+# replaced just now, or a call that was given up, may still be writing.
 _ORPHAN_AGE = timedelta(hours=1)
 _AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is asked for. `only`: None for all versions that were deleted until `deleted_before`."""
+
+    author: Author
+    only: VersionName | None
+    deleted_before: datetime
 
 
 class Purger:
@@ -33,30 +45,29 @@ class Purger:
     async def purge(self, author: Author, *, only: VersionName | None, min_age_s: int, dry_run: bool) -> Purged:
         """Of all that was deleted `min_age_s` seconds ago or earlier, or of one version.
 
-        With `dry_run` it tells what would go. FailedPreconditionError where the one version is not to be purged.
+        With `dry_run` it tells what would go. FailedPreconditionError where the one version is not to be purged; of
+        all, one that was restored or purged since it was found is passed over.
         """
-        deleted_before = author.at - timedelta(seconds=min_age_s)
-        batches = self._find_versions(only, deleted_before)
+        order, told = _Order(author, only, author.at - timedelta(seconds=min_age_s)), PurgedSoFar()
         if dry_run:
-            return await self._foresee(batches, is_all=only is None)
-        purged, files = PurgedSoFar(), list[StoredFile]()
-        async for version in batches:
-            done, removed = await run_to_end(self._purge_version(version, author))
-            purged.add(done)
-            files += removed
+            await self._foresee(order, told)
+            return told.finish()
+        async for version in self._find_versions(order):
+            await run_to_end(self._purge_version(version, order, told))
         if only is None:
-            async for found in self._find_orphans():
-                files += [file for file in found if await run_to_end(self._remove(file))]
+            async for files in self._find_orphans():
+                for file in files:
+                    await run_to_end(self._remove(file, told))
             await self._artifacts.sweep()
-        return purged.finish(files)
+        return told.finish()
 
-    async def _find_versions(self, only: VersionName | None, deleted_before: datetime) -> AsyncIterator[Version]:
+    async def _find_versions(self, order: _Order) -> AsyncIterator[Version]:
         """In batches: the records of all that was ever deleted may be more than fits into memory."""
-        if only is not None:
-            yield await asyncio.to_thread(self._get_version, only, deleted_before)
+        if order.only is not None:
+            yield await asyncio.to_thread(self._get_version, order.only, order.deleted_before)
             return
         last: VersionName | None = None
-        while found := await asyncio.to_thread(self._store.list_purgeable, deleted_before, _AT_ONCE, last):
+        while found := await asyncio.to_thread(self._store.list_purgeable, order.deleted_before, _AT_ONCE, last):
             for version in found:
                 yield version
             last = VersionName(found[-1].model, found[-1].number)
@@ -68,54 +79,69 @@ class Purger:
                 f"{version.model_id} is not deleted; delete it first: modelyard delete {version.model_id}"
             )
         if version.deleted_at > deleted_before:
-            raise FailedPreconditionError(
-                f"{version.model_id} was deleted at {version.deleted_at:%Y-%m-%d %H:%M} only; wait, or ask for a "
-                "smaller age"
-            )
+            raise deleted_lately(version)
         return version
 
-    async def _foresee(self, versions: AsyncIterator[Version], is_all: bool) -> Purged:
-        told, names, files = PurgedSoFar(), set[VersionName](), dict[str, StoredFile]()
-        async for version in versions:
+    async def _foresee(self, order: _Order, told: PurgedSoFar) -> None:
+        async for version in self._find_versions(order):
             told.add(version)
-            names.add(VersionName(version.model, version.number))
-            files |= {file.sha256: file for file in _files_of(version)}
-        going = [
-            file
-            for file in files.values()
-            if not await asyncio.to_thread(self._store.is_needed, file.sha256, names)
-            and await self._artifacts.has(file.sha256, file.size_bytes)
-        ]
-        if is_all:
-            async for found in self._find_orphans():
-                going += [file for file in found if file.sha256 not in files]
-        return told.finish(going)
+            if order.only is not None:
+                await self._foresee_files(version, told)
+        if order.only is None:
+            # What is stored, not what the versions name: so each file is counted once, and none has to be remembered.
+            async for files in self._artifacts.list_files():
+                for file in await asyncio.to_thread(self._choose_going, files, order.deleted_before):
+                    told.add_file(file)
 
-    async def _purge_version(self, version: Version, author: Author) -> tuple[Version, list[StoredFile]]:
+    async def _foresee_files(self, version: Version, told: PurgedSoFar) -> None:
+        name = VersionName(version.model, version.number)
+        for file in {file.sha256: file for file in _files_of(version)}.values():
+            is_needed = await asyncio.to_thread(self._store.is_needed, file.sha256, [name])
+            if not is_needed and await self._artifacts.has(file.sha256, file.size_bytes):
+                told.add_file(file)
+
+    def _choose_going(self, files: Sequence[StoredFile], deleted_before: datetime) -> list[StoredFile]:
+        """Those that only versions need which would go, and the orphans."""
+        not_kept = [file for file in files if not self._store.is_needed(file.sha256, deleted_before=deleted_before)]
+        return [file for file in not_kept if _is_old(file) or self._store.is_needed(file.sha256)]
+
+    async def _purge_version(self, version: Version, order: _Order, told: PurgedSoFar) -> None:
         files = _files_of(version)
         async with self._locks.hold(*(file.sha256 for file in files)):
             if version.purged_at is None:
-                version = await asyncio.to_thread(self._store.purge_version, version.model, version.number, author)
-            return version, [file for file in files if await self._remove_held(file)]
+                try:
+                    version = await asyncio.to_thread(
+                        self._store.purge_version, version.model, version.number, order.author, order.deleted_before
+                    )
+                except FailedPreconditionError:
+                    if order.only is not None:
+                        raise
+                    return  # restored, deleted anew or purged by somebody else since it was found
+            told.add(version)
+            for file in files:
+                await self._remove_held(file, told)
 
-    async def _remove(self, file: StoredFile) -> bool:
+    async def _remove(self, file: StoredFile, told: PurgedSoFar) -> None:
         async with self._locks.hold(file.sha256):
-            return await self._remove_held(file)
+            await self._remove_held(file, told)
 
-    async def _remove_held(self, file: StoredFile) -> bool:
-        """Whether there was such a file, and nobody needed it."""
+    async def _remove_held(self, file: StoredFile, told: PurgedSoFar) -> None:
+        """Unless somebody needs it."""
         if await asyncio.to_thread(self._store.is_needed, file.sha256):
-            return False
-        return await self._artifacts.remove(file.sha256)
+            return
+        if await self._artifacts.remove(file.sha256):
+            told.add_file(file)
 
     async def _find_orphans(self) -> AsyncIterator[list[StoredFile]]:
-        written_before = datetime.now(UTC) - _ORPHAN_AGE
         async for files in self._artifacts.list_files():
-            old = [file for file in files if file.stored_at < written_before]
-            yield await asyncio.to_thread(self._not_needed, old)
+            yield await asyncio.to_thread(self._not_needed, list(filter(_is_old, files)))
 
     def _not_needed(self, files: Sequence[StoredFile]) -> list[StoredFile]:
         return [file for file in files if not self._store.is_needed(file.sha256)]
+
+
+def _is_old(file: StoredFile) -> bool:
+    return file.stored_at < datetime.now(UTC) - _ORPHAN_AGE
 
 
 def _files_of(version: Version) -> list[StoredFile]:

@@ -1,6 +1,5 @@
 """What a purge tells of what it did."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.domain import Version
@@ -22,10 +21,14 @@ class Purged:
 
 
 class PurgedSoFar:
+    """Counts as it goes: all that was ever deleted may be more than fits into memory."""
+
     def __init__(self) -> None:
         self._first: list[Version] = []
         self._first_bytes = 0
         self._count = 0
+        self._files = 0
+        self._file_bytes = 0
 
     def add(self, version: Version) -> None:
         self._count += 1
@@ -34,6 +37,10 @@ class PurgedSoFar:
         if has_room or not self._first:
             self._first.append(version)
 
-    def finish(self, files: Sequence[StoredFile]) -> Purged:
-        """`files`: all that went, or would go."""
-        return Purged(tuple(self._first), len(files), sum(file.size_bytes for file in files), self._count)
+    def add_file(self, file: StoredFile) -> None:
+        """One that went, or would go."""
+        self._files += 1
+        self._file_bytes += file.size_bytes
+
+    def finish(self) -> Purged:
+        return Purged(tuple(self._first), self._files, self._file_bytes, self._count)

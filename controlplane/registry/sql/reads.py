@@ -1,7 +1,9 @@
 """What the registry is asked for, save for versions by what they hold (search.py)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +21,8 @@ from modelyard.resource_names import VersionName
 
 
 def read_model(connection: sa.Connection, model: str) -> Model:
-    return _with_aliases(connection, [find_model(connection, model)])[0]
+    row = find_model(connection, model)
+    return next(_with_aliases([row], connection.execute(_select_aliases(model, model))))
 
 
 def list_models(connection: sa.Connection, page_size: int, page_token: str) -> Page[Model]:
@@ -28,19 +31,29 @@ def list_models(connection: sa.Connection, page_size: int, page_token: str) -> P
     if after is not None:
         query = query.where(models.c.name > after)
     rows = connection.execute(query).all()
-    items = _with_aliases(connection, rows[:page_size])
-    return Page(items, make_page_token("models", items[-1].name) if len(rows) > page_size else "")
-
-
-def _with_aliases(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Model]:
-    # Between two names, not IN: as many bound values as models would pass some databases' limit.
     if not rows:
-        return []
-    of_these = aliases.c.model.between(rows[0].name, rows[-1].name)
-    by_model: dict[str, list[Alias]] = {}
-    for row in connection.execute(sa.select(aliases).where(of_these).order_by(aliases.c.model, aliases.c.name)):
-        by_model.setdefault(row.model, []).append(alias_from_row(row))
-    return [Model(row.name, row.latest_version, tuple(by_model.get(row.name, ())), row.created_at) for row in rows]
+        return Page([], "")
+    with stream(connection, _select_aliases(rows[0].name, rows[-1].name)) as of_these:
+        items, has_more = cut_page(_with_aliases(rows, of_these), page_size, count_bytes)
+    return Page(items, make_page_token("models", items[-1].name) if has_more else "")
+
+
+def _select_aliases(first: str, last: str) -> sa.Select[Any]:
+    """Of the models from one to another, in their order."""
+    # Between two names, not IN: as many bound values as models would pass some databases' limit.
+    of_these = aliases.c.model.between(first, last)
+    return sa.select(aliases).where(of_these).order_by(aliases.c.model, aliases.c.name)
+
+
+def _with_aliases(rows: Sequence[sa.Row[Any]], of_these: Iterable[sa.Row[Any]]) -> Iterator[Model]:
+    """Both in the order of the models: of the aliases no more are read than those of the models that are taken."""
+    by_model = groupby(map(alias_from_row, of_these), attrgetter("model"))
+    named = next(by_model, None)
+    for row in rows:
+        found: tuple[Alias, ...] = ()
+        if named and named[0] == row.name:
+            found, named = tuple(named[1]), next(by_model, None)
+        yield Model(row.name, row.latest_version, found, row.created_at)
 
 
 def list_changes(connection: sa.Connection, version: Version, page_size: int, page_token: str) -> Page[VersionChange]:
@@ -77,10 +90,14 @@ def read_versions(connection: sa.Connection, names: Collection[VersionName]) -> 
     return {VersionName(version.model, version.number): version for version in found}
 
 
-def is_needed(connection: sa.Connection, sha256: str, without: Collection[VersionName]) -> bool:
+def is_needed(
+    connection: sa.Connection, sha256: str, without: Collection[VersionName], deleted_before: datetime | None
+) -> bool:
     # Two questions: one with OR would let some databases read all versions.
     for column in (versions.c.sha256, versions.c.sample_sha256):
         needed = (column == sha256) & versions.c.purged_at.is_(None)
+        if deleted_before is not None:
+            needed &= versions.c.deleted_at.is_(None) | (versions.c.deleted_at > deleted_before)
         rows = connection.execute(sa.select(versions.c.model, versions.c.number).where(needed).limit(len(without) + 1))
         if any((row.model, row.number) not in without for row in rows):
             return True

@@ -87,13 +87,15 @@ class SqlRegistryStore:
         with self._database.reading() as connection:
             return reads.list_purgeable(connection, deleted_before, limit, after)
 
-    def purge_version(self, model: str, number: int, author: Author) -> Version:
+    def purge_version(self, model: str, number: int, author: Author, deleted_before: datetime | None = None) -> Version:
         with self._database.writing() as connection:
-            return version_writes.purge(connection, model, number, author)
+            return version_writes.purge(connection, model, number, author, deleted_before)
 
-    def is_needed(self, sha256: str, without: Collection[VersionName] = ()) -> bool:
+    def is_needed(
+        self, sha256: str, without: Collection[VersionName] = (), deleted_before: datetime | None = None
+    ) -> bool:
         with self._database.reading() as connection:
-            return reads.is_needed(connection, sha256, without)
+            return reads.is_needed(connection, sha256, without, deleted_before)
 
     def set_alias(self, alias: Alias, expected: int | None = None) -> Alias:
         with self._database.writing() as connection:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from controlplane.domain import Author, FactKind, Version, VersionChange, VersionDraft, VersionEdit
 from controlplane.registry.refusals import (
     changed_since,
+    deleted_lately,
     known_bytes,
     not_editable,
     not_purgeable,
@@ -109,10 +110,14 @@ def restore(connection: sa.Connection, model: str, number: int, author: Author) 
     return _pass_to(connection, replace(version, deleted_at=None), FactKind.RESTORED, author)
 
 
-def purge(connection: sa.Connection, model: str, number: int, author: Author) -> Version:
+def purge(
+    connection: sa.Connection, model: str, number: int, author: Author, deleted_before: datetime | None
+) -> Version:
     version = find_version(connection, model, number)
     if version.deleted_at is None or version.purged_at is not None:
         raise not_purgeable(version)
+    if deleted_before is not None and version.deleted_at > deleted_before:
+        raise deleted_lately(version)
     return _pass_to(connection, replace(version, purged_at=author.at), FactKind.PURGED, author)
 
 

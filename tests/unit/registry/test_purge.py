@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -127,6 +127,52 @@ async def test_one_version_alone(yard: Yard) -> None:
     assert (model_ids(again.versions), again.removed_files) == (["a@1"], 0)
 
 
+@pytest.mark.parametrize("fate", ["restored", "purged", "deleted anew"])
+async def test_a_version_that_is_restored_or_purged_meanwhile_stops_no_purge_of_many(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    for model, content in (("a", b"one"), ("b", b"two"), ("c", b"three")):
+        await yard.register(model, content)
+        yard.delete(model)
+    await yard.keep(b"orphan", age_s=3700)
+    listed = yard.store.list_purgeable
+
+    def list_and_change(*args: Any) -> Sequence[Version]:
+        found = listed(*args)
+        if found and fate == "purged":
+            yard.store.purge_version("b", 1, Author(NOW))
+        elif found:
+            yard.store.restore_version("b", 1, Author(NOW))
+        if found and fate == "deleted anew":
+            yard.delete("b", at=NOW + timedelta(seconds=1))
+        return found
+
+    monkeypatch.setattr(yard.store, "list_purgeable", list_and_change)
+    done = await yard.purge()
+    assert (model_ids(done.versions), done.version_count, done.removed_files) == (["a@1", "c@1"], 2, 3)
+    assert yard.has(b"one", b"three", b"orphan") == [False] * 3
+    assert fate == "purged" or yard.has(b"two") == [True]
+
+
+async def test_the_one_version_that_is_restored_meanwhile_is_refused(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await yard.register("a", b"one")
+    yard.delete("a")
+    get_version = yard.store.get_version
+
+    def get_and_restore(model: str, number: int) -> Version:
+        monkeypatch.setattr(yard.store, "get_version", get_version)
+        found = get_version(model, number)
+        yard.store.restore_version(model, number, Author(NOW))
+        return found
+
+    monkeypatch.setattr(yard.store, "get_version", get_and_restore)
+    with pytest.raises(FailedPreconditionError, match="a@1 is not deleted"):
+        await yard.purge(VersionName("a", 1))
+    assert yard.has(b"one") == [True]
+
+
 async def test_files_without_a_record_go_once_they_are_old(yard: Yard) -> None:
     await yard.register("a", b"one")
     await yard.keep(b"orphan", age_s=3700)
@@ -152,6 +198,32 @@ async def test_a_dry_run_tells_exactly_what_would_go_and_removes_nothing(yard: Y
     done = await yard.purge()
     assert (done.removed_files, done.removed_bytes) == (foreseen.removed_files, foreseen.removed_bytes) == (4, 18)
     assert yard.has(b"other sample", b"three") == [True, True]
+
+
+async def test_a_dry_run_tells_nothing_of_files_that_something_deleted_later_needs(yard: Yard) -> None:
+    for model in "ab":
+        await yard.register(model, b"same", b"sample of %s" % model.encode())
+    yard.delete("a", at=NOW - timedelta(days=2))
+    yard.delete("b", at=NOW - timedelta(hours=1))
+    foreseen = await yard.purge(min_age_s=86_400, dry_run=True)
+    assert (model_ids(foreseen.versions), foreseen.removed_files) == (["a@1"], 1)
+    assert foreseen == replace(await yard.purge(min_age_s=86_400), versions=foreseen.versions)
+
+
+async def test_a_dry_run_remembers_no_versions(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that were ever deleted may be many: what they have in common is the store's to find out."""
+    for number in range(5):
+        await yard.register("a", b"%d" % number)
+        yard.delete("a", number + 1)
+    told_apart, is_needed = list[int](), yard.store.is_needed
+
+    def remember(sha256: str, without: Collection[VersionName] = (), deleted_before: datetime | None = None) -> bool:
+        told_apart.append(len(without))
+        return is_needed(sha256, without, deleted_before)
+
+    monkeypatch.setattr(yard.store, "is_needed", remember)
+    assert (await yard.purge(dry_run=True)).removed_files == 5
+    assert max(told_apart) <= 1
 
 
 async def test_a_store_that_dies_in_the_middle_leaves_work_for_the_next_purge(
