@@ -43,7 +43,7 @@ class Registry:
 
     async def close(self) -> None:
         # Together: the recorder waits for what is under way, which a store that does not answer would keep it from.
-        await asyncio.gather(self.recorder.close(), asyncio.to_thread(self.lineage.close))
+        await asyncio.gather(self.recorder.close(), asyncio.to_thread(self.lineage.close), self.artifacts.close())
         await asyncio.to_thread(self.database.close)
 
 

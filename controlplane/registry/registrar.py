@@ -18,8 +18,8 @@ from controlplane.registry.files.uri_source import open_uri, without_password
 from controlplane.registry.formats.inspected import Inspected
 from controlplane.registry.formats.inspection import ModelInspector
 from controlplane.registry.store import RegistryStore
-from controlplane.registry.uninterrupted import run_to_end
 from modelyard.errors import InvalidArgumentError
+from modelyard.uninterrupted import run_to_end
 
 
 class Registrar:
@@ -50,16 +50,20 @@ class Registrar:
         self._now = now
         self._on_registered = on_registered
         self._uri_prefixes = uri_prefixes
-        # Contents that `find_upload` has just read and found whole, so that `register` does not read them again.
-        self._verified: set[str] = set()
+        # Contents that `register` has read and found damaged. Forgotten by a restart, for `register` reads again.
+        self._damaged: set[str] = set()
 
     async def find_upload(self, size_bytes: int, sha256: str) -> tuple[int, bool]:
-        """How many bytes are here of an upload that was cut off, and whether the whole content is stored."""
-        known = await asyncio.to_thread(self._store.find_content, sha256)
-        if known and known.facts.size_bytes == size_bytes and await self._artifacts.verify(sha256, size_bytes):
-            self._verified = {sha256}
-            return size_bytes, True
-        return await self._artifacts.find_upload(size_bytes, sha256), False
+        """How many bytes are here of an upload that was cut off, and whether the whole content is stored.
+
+        It is stored as far as is known: `register` reads it, and where it is damaged the next answer here says so.
+        """
+        if not await self._is_stored(sha256, size_bytes):
+            kept_bytes = await self._artifacts.find_upload(size_bytes, sha256)
+            # The upload that was waited for may have been stored meanwhile.
+            if kept_bytes or not await self._is_stored(sha256, size_bytes):
+                return kept_bytes, False
+        return size_bytes, True
 
     async def register(self, announced: Announcement, chunks: AsyncIterable[bytes]) -> Version:
         """The new version. A YardError, or a cancellation while the file arrives, leaves nothing of it.
@@ -86,8 +90,6 @@ class Registrar:
         calls = BlockingCalls(uri[:200], self._stalled_upload_s)
         source = await calls.run(open_uri, uri, self._uri_prefixes)
         check_size(source.size_bytes or 0, self._max_model_bytes)
-        if announced.sha256 and (version := await self._register_known(announced)):
-            return version
         async with self._artifacts.begin_upload(source.size_bytes or 0) as upload:
             await read_source(upload, source, announced, calls, on_progress, max_model_bytes=self._max_model_bytes)
             came_from = replace(announced.source, uri=without_password(uri))
@@ -114,11 +116,19 @@ class Registrar:
         async with self._artifacts.local_copy(announced.sha256) as file:
             return await self._admit(described, file)
 
+    async def _is_stored(self, sha256: str, size_bytes: int) -> bool:
+        known = await asyncio.to_thread(self._store.find_content, sha256)
+        if known is None or known.facts.size_bytes != size_bytes or sha256 in self._damaged:
+            return False
+        return await self._artifacts.has(sha256, size_bytes)
+
     async def _is_whole(self, sha256: str, size_bytes: int) -> bool:
-        if sha256 in self._verified:
-            self._verified.clear()
-            return await self._artifacts.has(sha256, size_bytes)
-        return await self._artifacts.verify(sha256, size_bytes)
+        is_whole = await self._artifacts.verify(sha256, size_bytes)
+        if is_whole:
+            self._damaged.discard(sha256)
+        else:
+            self._damaged.add(sha256)
+        return is_whole
 
     async def _copy(self, announced: Announcement, known: Version) -> Version | None:
         facts = known.facts
@@ -152,6 +162,7 @@ class Registrar:
         sample = _describe_sample(announced, inspected)
         async with self._locks.hold(sha256, sample.sha256 if sample else ""):
             uri = await self._artifacts.keep(inspected.file, sha256, size_bytes)
+            self._damaged.discard(sha256)
             if sample and inspected.sample:
                 file = workspace / "sample.npz.new"
                 await asyncio.to_thread(file.write_bytes, inspected.sample)

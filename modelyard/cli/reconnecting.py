@@ -1,4 +1,4 @@
-"""What a transfer does while the controller cannot be reached: it waits, longer each time, and says so."""
+"""What a transfer does that did not come to its end: it waits, longer each time, and says so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 from modelyard.backoff import Backoff
 from modelyard.cli.byte_progress import ByteProgress
-from modelyard.errors import UnavailableError
+from modelyard.errors import YardError
 
 # With the waits between them they outlast a controller's restart.
 _TRIES = 9
@@ -25,7 +25,7 @@ class Reconnecting:
         self.failures = 0
         self._backoff.reset()
 
-    def wait(self, error: UnavailableError) -> None:
+    def wait(self, error: YardError) -> None:
         """Returns when it is time for the next try. Raises `error` where there were too many."""
         from modelyard._calls import UnreachableError
 
@@ -33,6 +33,7 @@ class Reconnecting:
         if self.failures >= _TRIES:
             raise error
         wait_s = self._backoff.next_s()
-        reason = "" if isinstance(error, UnreachableError) else f" ({error.message})"
-        self._progress.tell(f"the controller cannot be reached{reason}; trying again in {wait_s:.1f} s")
+        # All else is gRPC's word on a cut connection, or the controller's own on why it cannot do it now.
+        reason = "the controller cannot be reached" if isinstance(error, UnreachableError) else error.message
+        self._progress.tell(f"{reason}; trying again in {wait_s:.1f} s")
         time.sleep(wait_s)

@@ -11,7 +11,7 @@ from modelyard.cli.byte_progress import ByteProgress, show_bytes
 from modelyard.cli.controller import Controller, get_version
 from modelyard.cli.local_model import LocalModel
 from modelyard.cli.reconnecting import Reconnecting
-from modelyard.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError, YardError
+from modelyard.errors import AbortedError, AlreadyExistsError, InvalidArgumentError, UnavailableError, YardError
 
 # What a Header and a Version both have: a version of our content that has them all as we sent them is ours.
 _OWN_FIELDS = ("description", "user", "metrics", "parameters", "tags", "source")
@@ -62,16 +62,20 @@ class _Sending:
         self._reached_bytes = 0
         self._reconnecting = Reconnecting(progress)
         self._is_again = False
+        self._had_all = False  # the controller, before this try sent a byte
 
     def run(self) -> Any:
         while True:
             try:
                 return self._try()
             except UnavailableError as error:
-                if not self._has_answered:
+                if not self._has_answered or self._is_in_vain(error):
                     raise
                 self._reconnecting.wait(error)
                 self._is_again = True
+            except AbortedError as error:
+                # Less is there than it said: somebody else took up what was kept, or what is stored is damaged.
+                self._reconnecting.wait(error)
             except AlreadyExistsError as error:
                 # Of the try before, all may have arrived and its answer been lost.
                 version = find_existing(self._yard, self._header.parent, error) if self._is_again else None
@@ -79,20 +83,30 @@ class _Sending:
                     raise
                 return version
 
+    def _is_in_vain(self, error: UnavailableError) -> bool:
+        """Whether the controller has failed twice with a file of which it had all."""
+        # A cut connection looks just like a controller that cannot do it now, and that looks at the model each time.
+        from modelyard._calls import UnreachableError
+
+        return self._had_all and self._is_again and not isinstance(error, UnreachableError)
+
     def _try(self) -> Any:
         from modelyard.v1 import registry_pb2
 
+        self._had_all = False
         request = registry_pb2.FindUploadRequest(size_bytes=self._header.size_bytes, sha256=self._header.sha256)
-        found = self._yard.registry.FindUpload(request, timeout_s=None)  # it may read all that it has
+        found = self._yard.registry.FindUpload(request, timeout_s=None)  # it may wait for what is under way
         self._has_answered = True
         offset_bytes = self._header.size_bytes if found.is_stored else found.offset_bytes
-        if offset_bytes > self._reached_bytes:  # it goes on, however often it is cut
+        # It goes on, however often it is cut. What is stored may yet turn out damaged, and have to be sent.
+        if not found.is_stored and offset_bytes > self._reached_bytes:
             self._reached_bytes = offset_bytes
             self._reconnecting.reset()
         if offset_bytes:
             self._progress.tell(_describe_start(found, self._header.size_bytes))
         self._progress.set(offset_bytes)
         self._header.offset_bytes = offset_bytes
+        self._had_all = offset_bytes == self._header.size_bytes
         return self._send(offset_bytes)
 
     def _send(self, offset_bytes: int) -> Any:

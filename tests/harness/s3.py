@@ -17,6 +17,19 @@ from tests.harness.programs import wait_for
 
 _START_TIMEOUT_S = 60.0
 BUCKET = "models"
+# So few that a test sees several of them, where Amazon has 1,000.
+PAGE_KEYS = 4
+
+
+def endpoint(address: str) -> dict[str, str]:
+    """What a program's environment needs, so that it takes this address for Amazon's."""
+    return {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "yard",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+    }
 
 
 class S3:
@@ -34,16 +47,15 @@ class S3:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE_KEYS)},
             )
         address = wait_for(self._find_address, "the S3 endpoint", _START_TIMEOUT_S)
-        self.environment = {
-            "AWS_ENDPOINT_URL": address,
-            "AWS_ACCESS_KEY_ID": "yard",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_CONFIG_FILE": os.devnull,
-        }
+        self.environment = endpoint(address)
         self.client.create_bucket(Bucket=BUCKET)
 
     @property
@@ -60,6 +72,10 @@ class S3:
         """The size of each object, by its key."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
+
+    def count_listings(self) -> int:
+        """How many pages of names it was asked for so far."""
+        return (self._folder / "log").read_text().count("?list-type=2")
 
     def overwrite(self, key: str, content: bytes) -> None:
         """Damages a file."""

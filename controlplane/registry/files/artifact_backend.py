@@ -4,7 +4,7 @@ All of it blocks, and raises YardError, or FileNotFoundError where that is what 
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,6 +86,15 @@ class Backend:
             for entry in self._list(path)
             if entry["type"] == "file"
         ]
+
+    def walk(self, path: str) -> Iterator[tuple[str, int]]:
+        """The path and the size of each file below a folder, in no order. Its errors are the file system's own.
+
+        The names of objects that stand for a folder, as some stores keep them, may be among them.
+        """
+        for _, _, entries in self._fs.walk(path, detail=True):
+            for entry in entries.values():
+                yield str(entry["name"]), int(entry["size"])
 
     def remove_leftovers(self, before: datetime) -> None:
         """What writers that were killed before then left on its way in."""

@@ -1,6 +1,7 @@
 """The kinds of places where artifacts can be kept, each with its own way to show a file only once it is whole."""
 
 import os
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,18 @@ class S3Backend(Backend):
                 if was_there:
                     raise
             self._check_size(path, size_bytes)
+
+    def walk(self, path: str) -> Iterator[tuple[str, int]]:
+        """Page by page: s3fs would have the whole of a folder in memory, of which one may have millions of files."""
+        bucket, folder, _ = self._fs.split_path(path)
+        more: dict[str, str] = {}
+        while True:
+            page = self._fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{folder}/".lstrip("/"), **more)
+            for entry in page.get("Contents", []):
+                yield f"{bucket}/{entry['Key']}", int(entry["Size"])
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def remove_leftovers(self, before: datetime) -> None:
         bucket, _, folder = self.root.partition("/")

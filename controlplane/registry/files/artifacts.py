@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 90.0
-# What writers in the store itself left behind is theirs for so long: another yard may share the store.
+# So long a start waits for a remote store, which may say that it cannot be used at all. `modelyard up` gives 60 s.
+START_WAIT_S = 10.0
+# The keepalive notices a cut after 15 seconds. What has arrived whole is being looked at or stored.
+_UNTIL_CUT_S, _UNTIL_STORED_S = 20.0, 300.0
+# A write in the store itself may be under way for so long; what is older was left behind by a killed controller.
 _LEFTOVER_AGE = timedelta(days=1)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -59,14 +63,34 @@ class ArtifactStore:
         self._backend = open_backend(url)
         is_local = isinstance(self._backend, LocalBackend)
         self._incoming = Incoming((Path(self._backend.root) if is_local else spool) / "incoming")
-        self._calls = BlockingCalls(f"the artifact store {url}", timeout_s)
+        self._what = f"the artifact store {url}"
+        self._calls = BlockingCalls(self._what, timeout_s)
+        self._preparing: asyncio.Task[None] | None = None
 
-    async def prepare(self) -> None:
+    async def prepare(self, wait_s: float = START_WAIT_S) -> None:
         """Makes the folders and removes what nobody needs of earlier work; once, before anything else.
 
-        A remote store that does not answer is told to the log only: what needs no file goes on without it.
+        A remote store that does not answer is told to the log only: what needs no file goes on without it. It is waited
+        for `wait_s` seconds, and gets ready beside everything else from then on, until `close`.
         """
         await asyncio.to_thread(self._incoming.prepare)
+        if isinstance(self._backend, LocalBackend):
+            await self._prepare_backend()
+            return
+        self._preparing = asyncio.create_task(self._prepare_backend(), name="artifact store")
+        if (await asyncio.wait({self._preparing}, timeout=wait_s))[0]:
+            await self._preparing
+            return
+        log.warning("%s did not answer within %g s; the controller starts without it", self._what, wait_s)
+        self._preparing.add_done_callback(_tell_failure)
+
+    async def close(self) -> None:
+        """Ends what `prepare` left under way."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.wait({self._preparing})
+
+    async def _prepare_backend(self) -> None:
         try:
             await self._calls.run(self._backend.prepare)
         except UnavailableError as error:
@@ -85,7 +109,15 @@ class ArtifactStore:
             log.warning("what killed controllers left in the store stays there: %s", error.message)
 
     async def find_upload(self, size_bytes: int, sha256: str) -> int:
-        """How many bytes are kept of an upload of this file that was cut off."""
+        """How many bytes are kept of an upload of this file that was cut off.
+
+        One that is under way is waited for, so long as it may turn out to be cut off, or to have been the whole.
+        """
+        # Here and not in a thread: of those there are few, and this may take long.
+        if under_way := await asyncio.to_thread(self._incoming.list_under_way, sha256, size_bytes):
+            patience_s = _UNTIL_STORED_S if any(upload.is_whole for upload in under_way) else _UNTIL_CUT_S
+            ends = {asyncio.wrap_future(upload.end) for upload in under_way}
+            await asyncio.wait(ends, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         return await asyncio.to_thread(self._incoming.find, sha256, size_bytes)
 
     def begin_upload(self, size_bytes: int, sha256: str = "", offset_bytes: int = 0) -> Upload:
@@ -198,6 +230,11 @@ class ArtifactStore:
             return await self._calls.run(self._backend.open, self._path(sha256))
         except FileNotFoundError as error:
             raise NotFoundError(f"no file with sha256 {sha256} is stored here") from error
+
+
+def _tell_failure(preparing: asyncio.Task[None]) -> None:
+    if not preparing.cancelled() and (error := preparing.exception()):
+        log.error("model files can be neither kept nor read: %s", error)
 
 
 def _link(source: Path, target: Path) -> Path:

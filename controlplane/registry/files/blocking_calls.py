@@ -38,7 +38,9 @@ class BlockingCalls:
         The call itself goes on then, and keeps its slot; so it does where the caller is cancelled.
         """
         try:
-            await asyncio.wait_for(self._slots.acquire(), self._timeout_s)
+            # Not wait_for, which forgets a cancellation that comes together with the slot.
+            async with asyncio.timeout(self._timeout_s):
+                await self._slots.acquire()
         except TimeoutError:
             raise self._silence() from None
         outcome = self._start(act, arguments)

@@ -1,7 +1,8 @@
 """Where uploads wait: a folder on a local disk, in which what arrived of an upload that was cut off is kept a day.
 
 A file's name tells which content it is the beginning of, from its first byte on: so it is found again by the next try,
-after a SIGKILL of the controller, too. What is in use belongs to one upload alone.
+after a SIGKILL of the controller, too. What is in use belongs to one upload alone; who comes for the same content can
+wait until it is let go, for a cut is noticed here up to 15 seconds (the server's keepalive) after the sender has.
 """
 
 import logging
@@ -11,6 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,14 @@ class Partial:
     written_at: float  # seconds since 1970
 
 
+@dataclass(frozen=True)
+class UnderWay:
+    """An upload that has not ended."""
+
+    is_whole: bool  # all of it has arrived
+    end: "Future[None]"
+
+
 class Incoming:
     """`folder`: made by `prepare`. Blocking; thread-safe."""
 
@@ -43,7 +53,7 @@ class Incoming:
         self.folder = folder
         self.room = DiskRoom(folder, self.remove_oldest)
         self._lock = threading.Lock()
-        self._in_use: set[Path] = set()
+        self._in_use: dict[Path, Future[None]] = {}  # done when the upload is over
 
     def prepare(self) -> None:
         """Makes the folder, and removes what earlier work left that nobody can go on with."""
@@ -59,6 +69,13 @@ class Incoming:
         self.sweep()
         return max((partial.size_bytes for partial in self._kept_of(sha256, whole_bytes)), default=0)
 
+    def list_under_way(self, sha256: str, whole_bytes: int) -> list[UnderWay]:
+        """The uploads of this file."""
+        with self._lock:
+            in_use = list(self._in_use.items())
+        start = f"{sha256}-{whole_bytes}-"
+        return [UnderWay(_has_arrived(path, whole_bytes), end) for path, end in in_use if path.name.startswith(start)]
+
     def claim(self, sha256: str, whole_bytes: int) -> Path:
         """A path for one upload of this file: that of the longest beginning that is kept, else a new one.
 
@@ -69,7 +86,7 @@ class Incoming:
         with self._lock:
             kept = max(self._kept_of(sha256, whole_bytes), key=lambda partial: partial.size_bytes, default=None)
             path = kept.path if kept else self.folder / name
-            self._in_use.add(path)
+            self._in_use[path] = Future()
         return path
 
     def release(self, path: Path, keep: bool) -> None:
@@ -78,15 +95,14 @@ class Incoming:
             if not (keep and _NAME.fullmatch(path.name) and path.stat().st_size):
                 _remove(path)
         with self._lock:
-            self._in_use.discard(path)
+            end = self._in_use.pop(path, None)
+        if end is not None:
+            end.set_result(None)
 
     def remove_oldest(self) -> bool:
-        """Of what is kept. False: there is nothing."""
+        """Of what is kept and can be removed. False: there is nothing."""
         with self._lock:
-            kept = self._kept()
-            if kept:
-                _remove(kept[0].path)
-        return bool(kept)
+            return any(_remove(partial.path) for partial in self._kept())
 
     def sweep(self) -> None:
         """Removes what is too old, and the oldest where there are too many."""
@@ -124,7 +140,15 @@ class Incoming:
         return sorted(found, key=lambda partial: partial.written_at)
 
 
-def _remove(path: Path) -> None:
+def _has_arrived(path: Path, whole_bytes: int) -> bool:
+    try:
+        return path.stat().st_size >= whole_bytes
+    except OSError:
+        return False  # it has only just begun, or a local store has moved it to its place, and is all but done
+
+
+def _remove(path: Path) -> bool:
+    """Whether it is gone."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -132,3 +156,5 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError:
         log.exception("%s cannot be removed; it takes room for nothing", path)
+        return False
+    return True

@@ -11,7 +11,6 @@ from typing import BinaryIO, Self
 from controlplane.registry.files.disk_room import Promise
 from controlplane.registry.files.incoming import Incoming
 from controlplane.registry.files.storage_errors import storage_errors_explained
-from controlplane.registry.uninterrupted import run_to_end
 from modelyard.errors import (
     AbortedError,
     DataLossError,
@@ -19,6 +18,7 @@ from modelyard.errors import (
     InvalidArgumentError,
     UnavailableError,
 )
+from modelyard.uninterrupted import run_to_end
 
 _READ_BYTES = 1 << 20
 
@@ -36,7 +36,7 @@ class Upload:
 
     `sha256`: what is announced, "" where that is not known. `whole_bytes`: the size that is announced, as far as it is
     known. `offset_bytes`: where the first chunk belongs; the block raises AbortedError where less is kept, and
-    ResourceExhaustedError where the rest has no room.
+    ResourceExhaustedError where the rest has no room. What is kept stays then, as long as nobody else needs its room.
     """
 
     def __init__(self, incoming: Incoming, whole_bytes: int, sha256: str, offset_bytes: int) -> None:
@@ -81,18 +81,18 @@ class Upload:
     async def __aenter__(self) -> Self:
         try:
             await run_to_end(asyncio.to_thread(self._begin))
-        except BaseException as error:
-            await self._end(error)
+        except BaseException:
+            await self._end(is_kept=True)  # nothing of that says anything against what had arrived before
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._end(error)
+        await self._end(is_kept=isinstance(error, _CUT_OFF))
 
-    async def _end(self, error: BaseException | None) -> None:
-        await asyncio.shield(asyncio.to_thread(self._leave, isinstance(error, _CUT_OFF)))
+    async def _end(self, *, is_kept: bool) -> None:
+        await asyncio.shield(asyncio.to_thread(self._leave, is_kept))
 
     def _begin(self) -> None:
         whole_bytes, sha256 = self._announced
@@ -140,7 +140,7 @@ class Upload:
         assert self._file is not None
         return self._file
 
-    def _leave(self, was_cut_off: bool) -> None:
+    def _leave(self, is_kept: bool) -> None:
         with self._lock:
             if self._promise is not None:
                 self._promise.end()
@@ -150,4 +150,4 @@ class Upload:
                     self._file.close()
                 self._file = None
             if self._path is not None:
-                self._incoming.release(self._path, was_cut_off)
+                self._incoming.release(self._path, is_kept)

@@ -145,13 +145,11 @@ def _explain_missing(uri: str, error: FileNotFoundError) -> YardError:
 
 def _list_remote(fs: Any, root: str, uri: str) -> list[PackedFile]:
     files: list[PackedFile] = []
-    for _, _, entries in fs.walk(root, detail=True):
-        for entry in entries.values():
-            name = str(entry["name"])
-            # Object stores keep empty objects with a folder's name.
-            if name.rstrip("/") == root or name.endswith("/"):
-                continue
-            files.append(PackedFile(check_path(name.removeprefix(f"{root}/")), int(entry["size"])))
+    for name, size_bytes in backend_of(scheme_of(uri), fs, "").walk(root):
+        # Object stores keep empty objects with a folder's name.
+        if name.rstrip("/") == root or name.endswith("/"):
+            continue
+        files.append(PackedFile(check_path(name.removeprefix(f"{root}/")), size_bytes))
         if len(files) > MOST_FILES:
             raise InvalidArgumentError(f"{uri} has more than {MOST_FILES} files; a model has fewer")
     return sorted(files, key=lambda file: file.path.encode())

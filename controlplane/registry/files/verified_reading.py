@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncGenerator
 
 from controlplane.registry.files.blocking_calls import BlockingCalls
@@ -13,12 +14,13 @@ from modelyard.errors import DataLossError
 async def read_blocks(calls: BlockingCalls, reader: Reader, offset_bytes: int) -> AsyncGenerator[bytes, None]:
     """From `offset_bytes` to the end. At most two blocks are in memory. The reader is closed at the end."""
     reader.seek(offset_bytes)
+    reading = _Reading(reader)
     starts = iter(range(offset_bytes, reader.size_bytes, reader.block_bytes))
 
     def begin() -> "asyncio.Task[bytes] | None":
         if (start := next(starts, None)) is None:
             return None
-        return asyncio.create_task(calls.run(_read, reader, start))
+        return asyncio.create_task(calls.run(reading.read, start))
 
     ahead = begin()
     try:
@@ -30,7 +32,7 @@ async def read_blocks(calls: BlockingCalls, reader: Reader, offset_bytes: int) -
         if ahead is not None:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
-        reader.close()
+        reading.close()
 
 
 async def read_verified(calls: BlockingCalls, reader: Reader, sha256: str) -> AsyncGenerator[bytes, None]:
@@ -46,6 +48,35 @@ async def read_verified(calls: BlockingCalls, reader: Reader, sha256: str) -> As
         )
 
 
-def _read(reader: Reader, offset_bytes: int) -> bytes:
-    with storage_errors_explained("the stored file"):
-        return read_block(reader, offset_bytes)
+class _Reading:
+    """A reader that is closed when its last read is over. Thread-safe.
+
+    A call that was given up goes on in its thread: closed under it, its descriptor would soon be that of another file.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._is_reading = self._is_closed = False
+
+    def read(self, offset_bytes: int) -> bytes:
+        with self._lock:
+            if self._is_closed:  # before the thread had begun: nobody waits for it
+                return b""
+            self._is_reading = True
+        try:
+            with storage_errors_explained("the stored file"):
+                return read_block(self._reader, offset_bytes)
+        finally:
+            with self._lock:
+                self._is_reading = False
+                is_closed = self._is_closed
+            if is_closed:
+                self._reader.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            is_reading = self._is_reading
+        if not is_reading:
+            self._reader.close()

@@ -18,8 +18,9 @@ from controlplane.registry.files.artifacts import ArtifactStore
 from controlplane.registry.files.readers import S3Reader
 from modelyard.errors import FailedPreconditionError, UnavailableError, YardError
 from tests.harness.hdfs import Hdfs, running_hdfs, why_not
-from tests.harness.programs import wait_for
-from tests.harness.s3 import S3, running_s3
+from tests.harness.programs import START_TIMEOUT_S, Program, wait_for
+from tests.harness.s3 import S3, endpoint, running_s3
+from tests.harness.silent_server import silent_server
 from tests.integration.stores.conftest import REMOTE, Place
 
 pytestmark = pytest.mark.slow
@@ -97,6 +98,25 @@ async def test_an_s3_that_is_gone_at_the_start_holds_up_nothing_else(own_s3: S3,
     store = await open_store(f"{own_s3.url}/yard", tmp_path)
     async with store.begin_upload(3, "0" * 64) as upload:
         await upload.write(b"123")
+
+
+async def test_a_controller_starts_and_ends_while_its_store_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with silent_server() as server:
+        for name, value in endpoint(f"http://127.0.0.1:{server.port}").items():
+            monkeypatch.setenv(name, value)
+        arguments = ["--listen", "127.0.0.1:0", "--data", str(tmp_path / "data"), "--artifacts-url", "s3://models/yard"]
+        controller = Program("controlplane", arguments, tmp_path / "log")
+        began = time.monotonic()
+        try:
+            await asyncio.to_thread(controller.start)
+            # `modelyard up` gives a program a minute.
+            assert server.has_connections() and time.monotonic() - began < START_TIMEOUT_S / 2
+            assert "did not answer within" in controller.log_tail()
+            assert await asyncio.to_thread(controller.stop, 10.0) == 0
+        finally:
+            controller.kill()
 
 
 async def test_what_is_wrong_with_a_place_is_said_at_the_start(

@@ -10,11 +10,12 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from controlplane.registry.files import uri_source
 from controlplane.registry.files.uri_source import UriSource, open_uri
-from modelyard.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from modelyard.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from modelyard.packing import list_files, pack
 from tests.harness.hdfs import Hdfs
-from tests.harness.s3 import BUCKET, S3
+from tests.harness.s3 import BUCKET, PAGE_KEYS, S3
 
 CONTENT = os.urandom(1 << 20) * 20
 
@@ -65,6 +66,33 @@ def test_a_folder_has_the_content_that_it_has_when_it_is_sent(remote: str, folde
 
 def test_a_file_is_read_as_it_is(remote: str) -> None:
     assert read(open_uri(f"{remote}/variables/variables.data", ())) == CONTENT
+
+
+@pytest.fixture
+def many_on_s3(s3: S3, tmp_path: Path) -> str:
+    """A flat folder of six pages."""
+    for number in range(6 * PAGE_KEYS):
+        s3.client.put_object(Bucket=BUCKET, Key=f"{tmp_path.name}/{number:02}", Body=b"x" * number)
+    s3.client.put_object(Bucket=BUCKET, Key=f"{tmp_path.name}-2/not-below", Body=b"x")
+    return f"{s3.url}/{tmp_path.name}"
+
+
+def test_a_folder_of_several_pages_is_read_whole(many_on_s3: str, tmp_path: Path) -> None:
+    (tmp_path / "same").mkdir()
+    for number in range(6 * PAGE_KEYS):
+        (tmp_path / "same" / f"{number:02}").write_bytes(b"x" * number)
+    same = b"".join(pack(tmp_path / "same", list_files(tmp_path / "same")))
+    assert read(open_uri(many_on_s3, ())) == same
+
+
+def test_no_more_of_a_folder_is_listed_than_shows_that_it_has_too_many_files(
+    many_on_s3: str, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uri_source, "MOST_FILES", PAGE_KEYS + 1)
+    before = s3.count_listings()
+    with pytest.raises(InvalidArgumentError, match=f"more than {PAGE_KEYS + 1} files"):
+        open_uri(many_on_s3, ())
+    assert s3.count_listings() - before == 3  # whether it is a folder, and two pages
 
 
 def test_what_is_not_there_is_said(remote: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from controlplane.registry.files.artifacts import CHUNK_BYTES, ArtifactStore
 from modelyard.errors import (
     DataLossError,
+    FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
     ResourceExhaustedError,
@@ -96,6 +97,29 @@ async def test_a_reader_goes_on_with_a_file_that_is_purged_meanwhile(local: Arti
     assert bytes(got) == CONTENT
     with pytest.raises(NotFoundError):
         await read(local, SHA256)
+
+
+async def test_a_local_copy_outlives_a_purge_of_the_file(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    await keep(artifacts)
+    async with artifacts.local_copy(SHA256) as copy:
+        assert await artifacts.remove(SHA256)
+        assert not await artifacts.has(SHA256, len(CONTENT))
+        assert await asyncio.to_thread(copy.read_bytes) == CONTENT
+    assert files_under(tmp_path) == []
+    with pytest.raises(NotFoundError, match="no file with sha256"):
+        async with artifacts.local_copy(SHA256):
+            pass
+
+
+async def test_a_local_copy_that_is_done_with_leaves_the_file_where_it_is(
+    artifacts: ArtifactStore, tmp_path: Path
+) -> None:
+    await keep(artifacts)
+    before = files_under(tmp_path)
+    async with artifacts.local_copy(SHA256) as copy:
+        assert await asyncio.to_thread(copy.read_bytes) == CONTENT
+    assert files_under(tmp_path) == before
+    assert await read(artifacts, SHA256) == CONTENT
 
 
 async def test_what_is_not_as_announced_is_not_kept(local: ArtifactStore, tmp_path: Path) -> None:
@@ -236,6 +260,72 @@ async def test_a_store_that_does_not_come_back_is_given_up(tmp_path: Path, monke
                 await store.has(SHA256, 1)
     finally:
         go_on.set()
+
+
+class Waiting:
+    """A remote store that lets nobody prepare it until `go_on` is set."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = ArtifactStore("memory://yard", spool=folder)
+        self.go_on = threading.Event()
+        self.error: Exception | None = None
+        monkeypatch.setattr(self.store._backend, "prepare", self._prepare)
+
+    def _prepare(self) -> None:
+        self.go_on.wait(20)
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waiting]:
+    made = Waiting(tmp_path, monkeypatch)
+    yield made
+    made.go_on.set()
+
+
+async def test_a_remote_store_that_is_slow_gets_ready_beside_everything_else(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    swept = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(
+        waiting.store._backend, "remove_leftovers", lambda _: loop.call_soon_threadsafe(swept.set) and None
+    )
+    await waiting.store.prepare(wait_s=0)
+    assert "memory://yard did not answer within 0 s" in caplog.text
+    assert await keep(waiting.store)  # what arrives has its place
+    assert not swept.is_set()
+    waiting.go_on.set()
+    async with asyncio.timeout(20):
+        await swept.wait()
+    await waiting.store.close()
+
+
+async def test_what_a_slow_store_says_in_the_end_is_told_to_the_log(
+    waiting: Waiting, caplog: pytest.LogCaptureFixture
+) -> None:
+    await waiting.store.prepare(wait_s=0)
+    waiting.error = FailedPreconditionError("there is no bucket 'nobodys'")
+    waiting.go_on.set()
+    async with asyncio.timeout(20):
+        while "no bucket 'nobodys'" not in caplog.text:
+            await asyncio.sleep(0)
+    await waiting.store.close()
+
+
+async def test_a_store_that_says_at_once_that_it_cannot_be_used_is_refused(waiting: Waiting) -> None:
+    waiting.error = FailedPreconditionError("there is no bucket 'nobodys'")
+    waiting.go_on.set()
+    with pytest.raises(FailedPreconditionError, match="no bucket"):
+        await waiting.store.prepare()
+    await waiting.store.close()
+
+
+async def test_closing_does_not_wait_for_a_store_that_is_not_ready(waiting: Waiting) -> None:
+    await waiting.store.prepare(wait_s=0)
+    async with asyncio.timeout(5):
+        await waiting.store.close()
 
 
 async def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What arrived of an upload that was cut off is kept, for a day and while there is room, and gone on with."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import shutil
@@ -167,6 +168,37 @@ async def test_what_is_kept_makes_room_the_oldest_first(incoming: Incoming, monk
         async with begin(incoming, content=b"n" * 1501):
             pass
     assert files(incoming) == []
+
+
+async def test_a_try_that_finds_no_room_keeps_what_had_arrived_until_somebody_needs_it(
+    incoming: Incoming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cut_off(incoming, CONTENT[:-10])
+    usage = shutil.disk_usage("/")._replace(free=(64 << 20) + 9)
+    monkeypatch.setattr("controlplane.registry.files.disk_room.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(ResourceExhaustedError, match="has 10 bytes to come"):
+        async with begin(incoming, len(CONTENT) - 10):
+            pass
+    assert incoming.find(SHA256, len(CONTENT)) == len(CONTENT) - 10
+    assert incoming.remove_oldest() and files(incoming) == []
+
+
+async def test_what_cannot_be_removed_is_no_room(incoming: Incoming, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        make_old(incoming, 100.0)
+        await cut_off(incoming, b"x" * 10, content=bytes([number]) * 20)
+    oldest = min(files(incoming), key=lambda path: path.stat().st_mtime)
+    unlink, is_read_only = Path.unlink, False
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if is_read_only or path == oldest:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert incoming.remove_oldest() and files(incoming) == [oldest]  # the next one
+    is_read_only = True
+    assert not incoming.remove_oldest()  # or whoever needs the room would ask for ever
 
 
 async def test_what_goes_on_needs_room_for_the_rest_alone(incoming: Incoming, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from controlplane.registry.formats.inspected import Inspected
 from controlplane.registry.formats.inspection import ModelInspector
 from controlplane.registry.registrar import Registrar
 from modelyard.errors import (
+    AbortedError,
     AlreadyExistsError,
     DataLossError,
     DeadlineExceededError,
@@ -286,17 +287,14 @@ async def test_bytes_that_are_known_are_refused_before_any_comes(registration: R
         await registration.run_without_a_byte(ANNOUNCED)
 
 
-@pytest.mark.parametrize("loss", ["unlink", "damage"])
-async def test_a_stored_file_that_was_lost_is_stored_again(registration: Registration, loss: str) -> None:
+async def test_a_stored_file_that_was_lost_is_stored_again(registration: Registration) -> None:
     await registration.run(CONTENT)
-    if loss == "unlink":
-        registration.path_of().unlink()
-    else:
-        registration.damage()
+    registration.path_of().unlink()
     assert await registration.registrar.find_upload(7, ANNOUNCED.sha256) == (0, False)
     with pytest.raises(AlreadyExistsError, match="resnet@1"):
         await registration.run(CONTENT)
     assert registration.path_of().read_bytes() == CONTENT
+    assert await registration.registrar.find_upload(7, ANNOUNCED.sha256) == (7, True)
 
 
 async def test_a_content_that_is_stored_needs_neither_its_bytes_nor_a_look(registration: Registration) -> None:
@@ -310,13 +308,41 @@ async def test_a_content_that_is_stored_needs_neither_its_bytes_nor_a_look(regis
     assert registration.told == 2
 
 
-async def test_damage_after_it_was_found_whole_is_found_out(registration: Registration) -> None:
+async def test_damage_is_found_out_whatever_was_said_of_the_file_before_and_mended(registration: Registration) -> None:
     await registration.run(CONTENT)
-    await registration.registrar.find_upload(7, ANNOUNCED.sha256)
-    await registration.run_without_a_byte(announce(model="other"))
+    find_upload = registration.registrar.find_upload
+    assert await find_upload(7, ANNOUNCED.sha256) == (7, True)
+    registration.damage()
+    assert await find_upload(7, ANNOUNCED.sha256) == (7, True)  # nobody has read it
+    other = announce(model="other")
+    with pytest.raises(AbortedError, match=r"0 bytes of this file are kept here, .* ask again"):
+        await registration.run(announced=replace(other, offset_bytes=7))
+    assert await find_upload(7, ANNOUNCED.sha256) == (0, False)
+    assert (await registration.run(CONTENT, announced=other)).model_id == "other@1"
+    assert registration.path_of().read_bytes() == CONTENT
+    assert await find_upload(7, ANNOUNCED.sha256) == (7, True)
+
+
+async def test_damage_that_somebody_else_has_mended_is_forgotten(registration: Registration) -> None:
+    await registration.run(CONTENT)
     registration.damage()
     with pytest.raises(InvalidArgumentError, match="0 bytes arrived"):
-        await registration.run(announced=announce(model="third"))
+        await registration.run(announced=announce(model="other"))
+    registration.path_of().write_bytes(CONTENT)
+    await registration.run_without_a_byte(announce(model="other"))
+    assert await registration.registrar.find_upload(7, ANNOUNCED.sha256) == (7, True)
+
+
+async def test_who_asks_while_the_file_is_being_stored_learns_that_it_was(registration: Registration) -> None:
+    registration.store.go_on.clear()
+    sending = asyncio.create_task(registration.run(CONTENT))
+    await asyncio.to_thread(registration.store.entered.wait, 20)
+    sending.cancel()  # a sender who was cut off
+    asking = asyncio.create_task(registration.registrar.find_upload(7, ANNOUNCED.sha256))
+    assert not (await asyncio.wait({asking}, timeout=0.05))[0]
+    registration.store.go_on.set()
+    assert await asking == (7, True)
+    await asyncio.gather(sending, return_exceptions=True)
 
 
 async def test_the_sample_of_one_owner_is_not_anothers(registration: Registration) -> None:
@@ -445,6 +471,30 @@ async def test_what_is_announced_of_a_uri_is_checked(
     with pytest.raises(error, match="announced"):
         await registration.registrar.register_from_uri(announced, f"file://{tmp_path}/model", Steps())
     assert registration.is_untouched()
+
+
+@pytest.mark.parametrize("content", [b"A model", b"another model"])
+async def test_what_is_announced_of_a_uri_is_checked_of_a_content_that_is_stored_too(
+    registration: Registration, tmp_path: Path, content: bytes
+) -> None:
+    await registration.run(CONTENT)
+    (tmp_path / "model").write_bytes(content)
+    announced = replace(announce(model="other"), size_bytes=0)
+    with pytest.raises(DataLossError, match="announced"):
+        await registration.registrar.register_from_uri(announced, f"file://{tmp_path}/model", Steps())
+    assert (registration.made(), registration.told) == (1, 1)
+
+
+async def test_a_sha256_without_a_size_is_enough_of_a_content_that_is_stored(
+    registration: Registration, tmp_path: Path
+) -> None:
+    await registration.run(CONTENT)
+    (tmp_path / "model").write_bytes(CONTENT)
+    uri = f"file://{tmp_path}/model"
+    announced = replace(announce(model="other"), size_bytes=0)
+    version = await registration.registrar.register_from_uri(announced, uri, Steps())
+    assert (version.model_id, version.facts.size_bytes, version.facts.source.uri) == ("other@1", 7, uri)
+    assert registration.inspector.looked_at == 1
 
 
 async def test_too_much_is_refused_before_it_is_read(registration: Registration, tmp_path: Path) -> None:

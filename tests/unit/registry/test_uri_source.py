@@ -111,6 +111,38 @@ def test_a_link_does_not_lead_out_of_what_may_be_read(folder: Path, tmp_path: Pa
         open_uri(f"file://{folder}/link", (f"file://{folder}",))
 
 
+@pytest.fixture(params=["itself", "itself, with a slash behind it", "in its path", "twice"])
+def linked(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> str:
+    """What may be read, where that is `folder` by way of a link."""
+    if request.param == "in its path":
+        (tmp_path / "mount").symlink_to(tmp_path)
+        return f"file://{tmp_path}/mount/model"
+    (tmp_path / "models").symlink_to(folder)
+    if request.param == "twice":
+        (tmp_path / "again").symlink_to(tmp_path / "models")
+        return f"file://{tmp_path}/again"
+    return f"file://{tmp_path}/models" + ("/" if request.param != "itself" else "")
+
+
+def test_what_is_below_a_link_that_may_be_read_is_read(linked: str, folder: Path) -> None:
+    uri = linked.rstrip("/")
+    assert read(f"{uri}/saved_model.pb", (linked,)) == b"graph"
+    assert read(uri, (uri,)) == packed(folder)
+    assert read(f"{uri}/variables", (linked,)) == packed(folder / "variables")
+    (folder / "newest.data").symlink_to("variables/variables.data")  # which stays inside
+    assert read(f"{uri}/newest.data", (linked,)) == CONTENT
+
+
+def test_from_below_a_link_that_may_be_read_no_other_leads_out(linked: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model2").mkdir()  # whose name only begins as it may
+    (tmp_path / "model2" / "secret").write_bytes(b"secret")
+    (folder / "file").symlink_to(tmp_path / "model2" / "secret")
+    (folder / "folder").symlink_to(tmp_path / "model2")
+    for name in ("file", "folder", "folder/secret"):
+        with pytest.raises(InvalidArgumentError, match=r"does not read.*model2"):
+            open_uri(f"{linked.rstrip('/')}/{name}", (linked,))
+
+
 def test_a_file_without_access_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
