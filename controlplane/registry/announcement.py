@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from controlplane.domain import Origin, Source, VersionEdit
 from controlplane.registry.formats.inspected import MOST_SAMPLE_BYTES
+from controlplane.registry.formats.tensorrt_plan import check_gpu
 from modelyard.errors import InvalidArgumentError, ResourceExhaustedError
 from modelyard.resource_names import check_model_name
 
@@ -14,7 +15,7 @@ _LONGEST_USER = 200
 _LONGEST_TEXT = 2_000
 _LONGEST_DESCRIPTION = 20_000
 _LONGEST_KEY = 100
-_LONGEST_NAME = 200  # of a commit, a GPU, a model-id elsewhere
+_LONGEST_COMMIT = 200
 MOST_ENTRIES = 200
 # All but tab, line feed and carriage return.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -89,10 +90,10 @@ def _check_words(announced: Announcement) -> None:
     _check_entries("parameters", announced.parameters)
     _check_entries("tags", announced.tags)
     source, origin = announced.source, announced.origin or Origin("")
-    _check_text("the git commit", source.git_commit, _LONGEST_NAME)
+    _check_text("the git commit", source.git_commit, _LONGEST_COMMIT)
     _check_text("the training run", source.training_run, _LONGEST_TEXT)
     _check_text("the URI of the data set", source.dataset_uri, _LONGEST_TEXT)
-    _check_text("the GPU", announced.gpu, _LONGEST_NAME)
+    check_gpu(announced.gpu)
     _check_text("the model-id that it was imported from", origin.model_id, _LONGEST_TEXT)
     _check_text("the user that it was imported from", origin.user, _LONGEST_USER)
 

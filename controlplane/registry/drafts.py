@@ -5,6 +5,7 @@ from dataclasses import replace
 from controlplane.domain import FormatDetails, Sample, TensorrtDetails, Version, VersionDraft
 from controlplane.registry.announcement import Announcement
 from controlplane.registry.formats.inspected import Inspected
+from controlplane.registry.formats.tensorrt_plan import check_gpu
 
 
 def make_draft(
@@ -35,11 +36,13 @@ def can_copy(announced: Announcement, known: Version) -> bool:
     """Whether the facts of a version with the same content are those of the announced one.
 
     Not where a sample is given, which is to be looked at, where the known one's was, which is not this owner's, and not
-    where it was registered before these facts were kept.
+    where it was registered before these facts were kept. Not where a GPU is named of what is no TensorRT plan, either:
+    the look at the file refuses that.
     """
     facts = known.facts
     is_sample_made = facts.sample.is_made if facts.sample else not facts.signature.inputs
-    return facts.details is not None and is_sample_made and not announced.sample
+    may_have_gpu = isinstance(facts.details, TensorrtDetails) or not announced.gpu.strip()
+    return facts.details is not None and is_sample_made and not announced.sample and may_have_gpu
 
 
 def copy_draft(announced: Announcement, known: Version) -> VersionDraft:
@@ -47,7 +50,7 @@ def copy_draft(announced: Announcement, known: Version) -> VersionDraft:
     return replace(
         facts,
         model=announced.model,
-        details=_name_gpu(facts.details, announced.gpu),
+        details=_name_gpu(facts.details, check_gpu(announced.gpu)),
         description=announced.description,
         user=announced.user,
         metrics=announced.metrics,

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from controlplane.domain import VersionEdit
-from controlplane.registry.announcement import check_edit
+from controlplane.registry.announcement import check_count, check_edit
 from controlplane.registry.filter_language import parse_filter, parse_order
 from controlplane.registry.version_query import VersionQuery
 from controlplane.servicers.converters import change_to_proto, model_to_proto, version_to_proto
@@ -45,6 +45,12 @@ class VersionMethods(RegistryMethods):
     async def UpdateVersion(self, request: pb.UpdateVersionRequest, context: Any) -> pb.UpdateVersionResponse:
         model, number = parse_version_name(request.name)
         author = self._author(request.user, request.reason)
+        for kind, count in (
+            ("tags", len(request.set_tags)),
+            ("removed tags", len(request.remove_tags)),
+            ("metrics", len(request.add_metrics)),
+        ):
+            check_count(kind, count)  # before they are copied, as those of an announcement
         edit = VersionEdit(
             description=request.description if request.HasField("description") else None,
             set_tags=dict(request.set_tags),

@@ -10,7 +10,7 @@ from typing import Any
 
 from controlplane.domain import ModelFormat, Packaging
 from controlplane.registry.formats.inspect_model import SAMPLE_FILE, Request
-from controlplane.registry.formats.inspected import MOST_SAMPLE_BYTES, Inspected
+from controlplane.registry.formats.inspected import Inspected
 from controlplane.registry.formats.tensorrt_plan import check_gpu
 from controlplane.registry.signature_json import details_from_json, signature_from_json
 from modelyard.errors import InternalError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
@@ -51,14 +51,11 @@ class ModelInspector:
 
         `workspace`: a new and empty folder, for what is unpacked; the caller removes it, whatever came of this.
         `gpu`: which one a TensorRT plan was built for. `sample`: one set of inputs as an .npz file; b"": it is made.
+        What is announced is limited before it comes here (controlplane.registry.announcement).
 
         InvalidArgumentError that says what is wrong with the file, or the sample; ResourceExhaustedError where the disk
         is full; UnavailableError where there was no time.
         """
-        if len(sample) > MOST_SAMPLE_BYTES:
-            raise InvalidArgumentError(
-                f"the sample has {len(sample)} bytes, and at most {MOST_SAMPLE_BYTES} are kept; give a smaller batch"
-            )
         extra_s = await asyncio.to_thread(_size_bytes, path) // _UNPACKED_BYTES_A_SECOND
         request = Request(
             path=str(path),

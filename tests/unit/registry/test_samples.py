@@ -95,7 +95,6 @@ def test_texts_are_taken_as_bytes_or_text() -> None:
         (npz(x=np.array([{}, {}], object)), "Python objects"),
         (b"not a zip", r"no \.npz file.*np\.savez"),
         (npz(x=np.zeros((1, 3), np.float32))[:-30], r"no \.npz file"),
-        (bytes(MOST_SAMPLE_BYTES + 1), "at most 16777216 are kept"),
     ],
 )
 def test_a_given_sample_that_does_not_fit_is_refused(sample: bytes, told: str) -> None:
