@@ -7,17 +7,17 @@ import shutil
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from pathlib import Path
-from typing import Protocol, TypeVarTuple
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from modelyard.errors import DataLossError, ResourceExhaustedError, UnavailableError
+from modelyard.uninterrupted import run_to_end
 from nodeagent import cached_model
 
 log = logging.getLogger(__name__)
 
 _PARTIAL = ".partial"
 _UNPACKING = ".unpacking"
-_Arguments = TypeVarTuple("_Arguments")
 # Room that is left to others on the disk.
 _SPARE_BYTES = 64 << 20
 
@@ -31,7 +31,10 @@ class ArtifactSource(Protocol):
 
 
 class ArtifactCache:
-    """Files and unpacked folders in `folder`, named by the checksum. One event loop uses it."""
+    """Files and unpacked folders in `folder`, named by the checksum. One event loop uses it.
+
+    Whatever walks a model's folder, or reads or removes a model, does so in a thread: it may have thousands of files.
+    """
 
     def __init__(self, folder: Path, source: ArtifactSource, limit_bytes: int) -> None:
         self._folder = folder
@@ -40,6 +43,10 @@ class ArtifactCache:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # What each file looked like when its checksum was last computed.
         self._verified: dict[str, cached_model.Looks] = {}
+        # What each takes on the disk: measured once, since it is read-only.
+        self._disk_bytes: dict[str, int] = {}
+        # Held by who lists or removes what is here. Who holds the lock of a file may wait for it; not the reverse.
+        self._tidying = asyncio.Lock()
         self._make_folder()
         for ending in (_PARTIAL, _UNPACKING):
             for leftover in folder.glob(f"*{ending}"):
@@ -58,60 +65,75 @@ class ArtifactCache:
         async with self._locks.setdefault(sha256, asyncio.Lock()):
             self._make_folder()
             if path.is_dir() != is_packed or not await self._is_intact(path, size_bytes):
-                await asyncio.to_thread(self._remove, path)
+                async with self._tidying:
+                    await self._remove(path)
                 await self._download(path, size_bytes, in_use, is_packed)
             cached_model.touch(path)
-        self.evict({*in_use(), sha256})
+        await self.evict(lambda: {*in_use(), sha256})
         return path
 
-    def evict(self, in_use: Collection[str]) -> None:
+    async def evict(self, in_use: FilesInUse) -> None:
         """Removes files that are not `in_use`, the least recently used first, until the rest keeps to the limit.
 
         A disk that refuses is logged: whoever wants room calls again.
         """
         try:
-            self._remove_partials(in_use)
-            self._remove_excess(in_use)
+            async with self._tidying:
+                await self._remove_partials(in_use)
+                await self._remove_excess(in_use)
         except OSError as error:
             log.warning("the cache of model files cannot be tidied up: %s", error)
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def _remove_partials(self, in_use: Collection[str]) -> None:
+    async def _remove_partials(self, in_use: FilesInUse) -> None:
         """Those of downloads that were given up, and that nobody will go on with."""
-        for path in self._folder.glob(f"*{_PARTIAL}"):
-            if path.stem not in in_use and path.stem not in self._locks:
-                path.unlink(missing_ok=True)
+        for path in list(self._folder.glob(f"*{_PARTIAL}")):
+            if path.stem not in in_use():
+                await self._remove_unused(path)
 
-    def _remove_excess(self, in_use: Collection[str]) -> None:
-        files = self._list_files()
+    async def _remove_excess(self, in_use: FilesInUse) -> None:
+        files = await run_to_end(asyncio.to_thread(self._list_files))
         excess = sum(size for _, size, _ in files) - self._limit_bytes
         for _, size, path in files:
-            if path.name in in_use:
+            if path.name in in_use():
                 cached_model.touch(path)
-            elif excess > 0:
-                self._remove(path)
+            elif excess > 0 and await self._remove_unused(path):
                 excess -= size
 
     def _list_files(self) -> list[tuple[int, int, Path]]:
-        """(time of last use, size, path), the longest unused first."""
+        """(time of last use, size, path), the longest unused first. Blocking, while `_tidying` is held."""
         paths = [path for path in self._folder.iterdir() if path.suffix not in (_PARTIAL, _UNPACKING)]
-        return sorted((path.stat().st_atime_ns, cached_model.disk_bytes(path), path) for path in paths)
+        return sorted((path.stat().st_atime_ns, self._measure(path), path) for path in paths)
 
-    def _remove(self, path: Path) -> None:
-        cached_model.remove(path)
+    def _measure(self, path: Path) -> int:
+        if path.name not in self._disk_bytes:
+            self._disk_bytes[path.name] = cached_model.disk_bytes(path)
+        return self._disk_bytes[path.name]
+
+    async def _remove_unused(self, path: Path) -> bool:
+        """False where somebody is fetching it. Whoever comes for it meanwhile waits, and then fetches it anew."""
+        if path.stem in self._locks:
+            return False
+        async with self._locks.setdefault(path.stem, asyncio.Lock()):
+            await self._remove(path)
+        return True
+
+    async def _remove(self, path: Path) -> None:
         self._verified.pop(path.name, None)
+        self._disk_bytes.pop(path.name, None)
+        await run_to_end(asyncio.to_thread(cached_model.remove, path))
 
     async def _is_intact(self, path: Path, size_bytes: int) -> bool:
-        if cached_model.size_bytes(path) != size_bytes:
+        if await asyncio.to_thread(cached_model.size_bytes, path) != size_bytes:
             return False
-        if self._verified.get(path.name) == cached_model.looks(path):
+        if self._verified.get(path.name) == await asyncio.to_thread(cached_model.looks, path):
             return True
         return await self._verify(path, path.name)
 
     async def _verify(self, path: Path, sha256: str) -> bool:
-        looks = cached_model.looks(path)
+        looks = await asyncio.to_thread(cached_model.looks, path)
         if await asyncio.to_thread(cached_model.compute_sha256, path) != sha256:
             return False
         self._verified[sha256] = looks
@@ -121,7 +143,7 @@ class ArtifactCache:
         partial = path.with_name(path.name + _PARTIAL)
         try:
             partial.open("ab").close()
-            self._make_room((1 + is_packed) * size_bytes - _size(partial), in_use())
+            await self._make_room((1 + is_packed) * size_bytes - _size(partial), in_use)
             await self._complete(partial, path.name, size_bytes)
             await self._check(partial, path.name, size_bytes)
             if is_packed:
@@ -132,7 +154,7 @@ class ArtifactCache:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             no_room = self._no_room((1 + is_packed) * size_bytes)  # as it was found, before room is made
-            partial.unlink(missing_ok=True)
+            await run_to_end(asyncio.to_thread(cached_model.remove, partial))
             raise no_room from error
 
     async def _check(self, partial: Path, sha256: str, size_bytes: int) -> None:
@@ -147,18 +169,18 @@ class ArtifactCache:
         """Keeps the folder in place of the packed file. Raises DataLossError where it would be packed otherwise."""
         folder = path.with_name(path.name + _UNPACKING)
         try:
-            await _to_the_end(cached_model.unpack_whole, partial, folder)
+            await run_to_end(asyncio.to_thread(cached_model.unpack_whole, partial, folder))
             if not await self._verify(folder, path.name):
                 raise DataLossError(
                     f"the packed model with SHA-256 {path.name} is not packed as this release does it: "
                     "install the same release here as on the controller, or register the model again"
                 )
-            await _to_the_end(cached_model.publish_folder, folder, path)
+            await run_to_end(asyncio.to_thread(cached_model.publish_folder, folder, path))
         except DataLossError:
             await asyncio.to_thread(partial.unlink)
             raise
         finally:
-            await _to_the_end(cached_model.remove, folder)
+            await run_to_end(asyncio.to_thread(cached_model.remove, folder))
         await asyncio.to_thread(partial.unlink)
 
     async def _complete(self, partial: Path, sha256: str, size_bytes: int) -> None:
@@ -181,12 +203,13 @@ class ArtifactCache:
                     if file.tell() > size_bytes:
                         return
 
-    def _make_room(self, needed_bytes: int, in_use: Collection[str]) -> None:
-        for _, _, path in self._list_files():
-            if shutil.disk_usage(self._folder).free >= needed_bytes + _SPARE_BYTES:
-                return
-            if path.name not in in_use:
-                self._remove(path)
+    async def _make_room(self, needed_bytes: int, in_use: FilesInUse) -> None:
+        async with self._tidying:
+            for _, _, path in await run_to_end(asyncio.to_thread(self._list_files)):
+                if shutil.disk_usage(self._folder).free >= needed_bytes + _SPARE_BYTES:
+                    return
+                if path.name not in in_use():
+                    await self._remove_unused(path)
         if shutil.disk_usage(self._folder).free < needed_bytes:
             raise self._no_room(needed_bytes)
 
@@ -201,13 +224,3 @@ class ArtifactCache:
 
 def _size(partial: Path) -> int:
     return partial.stat().st_size
-
-
-async def _to_the_end(function: Callable[[*_Arguments], None], *arguments: *_Arguments) -> None:
-    """In a thread, which is waited for even if the caller is cancelled: nobody else may work in its place meanwhile."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise

@@ -28,6 +28,7 @@ class Supervisor:
         self._generation = 0
         self._actors: dict[str, ReplicaActor] = {}
         self._runs: set[asyncio.Task[None]] = set()
+        self._evictions: set[asyncio.Task[None]] = set()
         self._leaving = False
 
     def set_desired(self, desired: agent_pb2.DesiredState) -> None:
@@ -70,8 +71,8 @@ class Supervisor:
         """Drains and stops every replica; returns when none is left."""
         self._leaving, self._desired = True, {}
         self._converge()
-        while self._runs:
-            await asyncio.wait(self._runs)
+        while left := self._runs | self._evictions:
+            await asyncio.wait(left)
 
     async def leave_all(self) -> None:
         """Lets go of every replica; their processes go on, for the next agent to adopt."""
@@ -108,7 +109,12 @@ class Supervisor:
             asyncio.get_running_loop().call_later(_AFTER_DEFECT_S, self._converge)
         else:
             self._converge()
-        self.workshop.cache.evict(self._files_in_use())
+        self._evict()
+
+    def _evict(self) -> None:
+        eviction = asyncio.create_task(self.workshop.cache.evict(self._files_in_use))
+        self._evictions.add(eviction)
+        eviction.add_done_callback(self._evictions.discard)
 
     def _files_in_use(self) -> set[str]:
         """Of what runs, and of what is to take its place."""

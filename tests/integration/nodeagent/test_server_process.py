@@ -65,6 +65,8 @@ def test_a_process_that_cannot_be_watched_is_not_left_running(
 
 def test_a_process_is_adopted_by_its_own_folder_only(folder: ReplicaFolder) -> None:
     launched = launch(plan(folder))
+    # The kernel tells the environment a moment after the new program has taken the place of the old one.
+    assert wait_for(lambda: find_marked(str(folder.path.parent)), "its environment")
     adopted = adopt(launched.identity, folder)
     assert adopted
     assert adopt(launched.identity, ReplicaFolder(folder.path.with_name("r2"))) is None

@@ -1,4 +1,4 @@
-"""A source of model files without a controller."""
+"""A source of model files without a controller, and a model that is a folder."""
 
 import asyncio
 import hashlib
@@ -6,6 +6,9 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from modelyard.errors import NotFoundError, UnavailableError
+from modelyard.packing import list_files, pack
+
+FILES = {"saved_model.pb": b"graph" * 30, "variables/variables.index": b"", "variables/data": b"w" * 700}
 
 
 class Source:
@@ -38,3 +41,14 @@ class Source:
 
 def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def pack_files(folder: Path, files: dict[str, bytes] = FILES) -> bytes:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return b"".join(pack(folder, list_files(folder)))
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -134,7 +134,7 @@ async def test_what_is_in_use_stays(folder: Path, source: Source) -> None:
     for sha256 in (a, b, c):
         await cache.fetch(sha256, 100, in_use=lambda: {a, b})
     assert names_in(folder) == {a, b, c}
-    cache.evict(in_use={b})
+    await cache.evict(in_use=lambda: {b})
     assert names_in(folder) == {b}
 
 
@@ -190,7 +190,7 @@ async def test_a_cache_that_cannot_be_tidied_up_is_told_and_fetches_on(
     cache: ArtifactCache, source: Source, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.rmtree(folder)
-    cache.evict(in_use=())
+    await cache.evict(in_use=tuple)
     assert "cannot be tidied up" in caplog.text
     await cache.fetch(source.add(b"x" * 100), 100)
 
@@ -207,7 +207,7 @@ async def test_a_download_that_was_given_up_leaves_nothing_for_good(
     download = asyncio.create_task(cache.fetch(running, 100))
     while len(source.reads) < 5:
         await asyncio.sleep(0)
-    cache.evict(in_use={wanted})
+    await cache.evict(in_use=lambda: {wanted})
     assert names_in(folder) == {f"{wanted}.partial", f"{running}.partial"}
     source.may_go_on.set()
     assert (await download).read_bytes() == b"r" * 100

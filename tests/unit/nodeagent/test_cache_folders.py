@@ -12,25 +12,13 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import DataLossError, ResourceExhaustedError
-from modelyard.packing import list_files, pack, unpack
+from modelyard.packing import unpack
 from nodeagent import cached_model
 from nodeagent.cache import ArtifactCache
-from tests.unit.nodeagent.stand_in_source import Source, names_in
+from tests.unit.nodeagent.stand_in_source import FILES, Source, names_in, pack_files, read_files
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
 PLENTY = 1 << 40
-FILES = {"saved_model.pb": b"graph" * 30, "variables/variables.index": b"", "variables/data": b"w" * 700}
-
-
-def pack_files(folder: Path, files: dict[str, bytes] = FILES) -> bytes:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return b"".join(pack(folder, list_files(folder)))
-
-
-def read_files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -163,7 +151,7 @@ async def test_folders_count_with_all_their_files_when_room_is_made(
     for name, data in zip(names, models, strict=True):
         await cache.fetch(name, len(data), in_use=lambda: names[:1], is_packed=True)
     assert names_in(folder) == {names[0], names[2]}
-    cache.evict(in_use=())
+    await cache.evict(in_use=tuple)
     assert names_in(folder) == {names[2]}
 
 
