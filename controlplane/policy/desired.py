@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from controlplane.domain import DesiredReplica, StoredState, Wish
+from controlplane.domain import DesiredReplica, StoredState, Version, VersionDraft, Wish
 
 
 def compute_desired(stored: StoredState) -> Mapping[str, tuple[DesiredReplica, ...]]:
@@ -13,5 +13,23 @@ def compute_desired(stored: StoredState) -> Mapping[str, tuple[DesiredReplica, .
         replica = stored.replicas[replica_id]
         if replica.wish is not Wish.STOP:
             version = stored.versions[(replica.model, replica.version)]
-            desired[replica.node].append(DesiredReplica(replica_id, version, replica.allocation))
+            desired[replica.node].append(DesiredReplica(replica_id, _strip(version), replica.allocation))
     return {node: tuple(replicas) for node, replicas in desired.items()}
+
+
+def _strip(version: Version) -> Version:
+    """What running it takes (nodeagent.replica_spec), all of which is fixed.
+
+    The rest may have megabytes, and each change of it would be a new desired set for every node that serves it.
+    """
+    facts = version.facts
+    kept = VersionDraft(
+        model=facts.model,
+        format=facts.format,
+        packaging=facts.packaging,
+        uri="",
+        sha256=facts.sha256,
+        size_bytes=facts.size_bytes,
+        signature=facts.signature,
+    )
+    return Version(version.number, kept, version.created_at)
