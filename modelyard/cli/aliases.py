@@ -12,12 +12,15 @@ from modelyard.cli.controller import Controller
 from modelyard.cli.waiting import describe, find_deployment, wait_ready
 from modelyard.resource_names import alias_name, check_alias_name, check_model_name, deployment_name, model_name
 
-Alias = Annotated[str, typer.Argument(metavar="ALIAS", help="production, staging, or a name of your own.")]
+Alias = Annotated[
+    str, typer.Argument(metavar="ALIAS", help="One of the preset names production and staging, or a name of your own.")
+]
+PRESET = ("production", "staging")
 
 alias_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=options.MARKUP_MODE,
-    help="Move, list, compare and remove the aliases of a model.",
+    help="Move, list, compare and remove the aliases of a model. The names production and staging are preset.",
 )
 
 
@@ -86,7 +89,11 @@ def tell_moved(yard: Controller, alias: Any, sentence: str, timeout_s: float | N
 def list_aliases(
     name: options.ModelArgument, controller: options.Controller = options.CONTROLLER, as_json: options.Json = False
 ) -> None:
-    """List the aliases of a model, with who moved each and why."""
+    """List the aliases of a model, with who moved each and why.
+
+    The preset names production and staging are shown as not set until somebody sets them; with --json there are only
+    those that are set.
+    """
     with Controller(controller) as yard:
         aliases = get_aliases(yard, name)
     if as_json:
@@ -96,8 +103,9 @@ def list_aliases(
         (alias.alias, alias.version, alias.user, output.format_time(alias.update_time), alias.reason)
         for alias in aliases
     ]
-    empty = f"{name} has no aliases: modelyard alias set {name} production 1"
-    output.print_table(["ALIAS", "VERSION", "USER", "MOVED", "REASON"], rows, empty=empty)
+    there = {alias.alias for alias in aliases}
+    rows += [(preset, "not set", "", "", "") for preset in PRESET if preset not in there]
+    output.print_table(["ALIAS", "VERSION", "USER", "MOVED", "REASON"], rows)
 
 
 @alias_app.command("remove", epilog="Example: modelyard alias remove resnet champion")

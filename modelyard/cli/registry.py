@@ -18,7 +18,10 @@ _PAGE_SIZE = 1000
 
 
 def models(controller: options.Controller = options.CONTROLLER, as_json: options.Json = False) -> None:
-    """List the models and their aliases."""
+    """List the models and their aliases.
+
+    "(all deleted)" marks those of which no version is left: `modelyard versions NAME --deleted`.
+    """
     from modelyard.v1 import registry_pb2
 
     def load_page(token: str) -> tuple[list[Any], str]:
@@ -27,13 +30,16 @@ def models(controller: options.Controller = options.CONTROLLER, as_json: options
 
     with Controller(controller) as yard:
         found = output.collect(list_all(load_page), "models")
+        # The message of a model does not tell it, so JSON has no place for it, and a script need not wait for the look.
+        looks = () if as_json else ((model.model, _has_versions(yard, model)) for model in found)
+        has_versions = dict(output.collect(looks, "models looked at"))
     if as_json:
         output.print_json([output.to_plain(model) for model in found])
         return
     rows = [
         (
             model.model,
-            model.latest_version,
+            f"{model.latest_version}{'' if has_versions[model.model] else ' (all deleted)'}",
             ", ".join(f"{alias.alias}={alias.version}" for alias in model.aliases),
             output.format_time(model.create_time),
         )
@@ -41,6 +47,14 @@ def models(controller: options.Controller = options.CONTROLLER, as_json: options
     ]
     empty = "no models yet: modelyard register NAME model.onnx"
     output.print_table(["MODEL", "LATEST", "ALIASES", "CREATED"], rows, empty=empty)
+
+
+def _has_versions(yard: Controller, model: Any) -> bool:
+    """Whether one is not deleted. No alias points to a deleted one, so most models need no question."""
+    from modelyard.v1 import registry_pb2
+
+    request = registry_pb2.ListVersionsRequest(parent=model.name, page_size=1)
+    return bool(model.aliases) or any(True for _ in _list(yard, request))
 
 
 def versions(
