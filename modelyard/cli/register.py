@@ -17,30 +17,40 @@ from modelyard.resource_names import check_model_name, model_name
 _LARGEST_SAMPLE_BYTES = 16 << 20  # no controller keeps more
 
 
+PathOrUri = Annotated[
+    str, typer.Argument(metavar="PATH|URI", help="A file or folder here, or a URI for the controller to read.")
+]
+Description = Annotated[str, typer.Option(help="What a colleague should know of it.")]
+User = Annotated[str | None, typer.Option(help="Whose it is.  [default: your login name]")]
+Parameters = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A hyper-parameter; repeatable.")]
+SampleFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.npz", exists=True, dir_okay=False, help="One array for each input, kept to try the model."
+    ),
+]
+Gpu = Annotated[str, typer.Option(metavar="NAME", help="What a TensorRT plan was built for, such as L4.")]
+GitCommit = Annotated[
+    str, typer.Option(metavar="COMMIT", help="Of the training code; auto: HEAD of the repository you are in.")
+]
+TrainingRun = Annotated[str, typer.Option(metavar="ID", help="The run that made it.")]
+Dataset = Annotated[str, typer.Option(metavar="URI", help="The data that it was trained on.")]
+
+
 def register(
     *,
     name: options.ModelArgument,
-    source: Annotated[
-        str,
-        typer.Argument(metavar="PATH|URI", help="A file or folder here, or a URI for the controller to read."),
-    ],
-    description: Annotated[str, typer.Option(help="What a colleague should know of it.")] = "",
-    user: Annotated[str | None, typer.Option(help="Whose it is.  [default: your login name]")] = None,
+    source: PathOrUri,
+    description: Description = "",
+    user: User = None,
     metric: options.Metrics = None,
-    param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A hyper-parameter; repeatable.")] = None,
+    param: Parameters = None,
     tag: options.Tags = None,
-    sample: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz", exists=True, dir_okay=False, help="One array for each input, kept to try the model."
-        ),
-    ] = None,
-    gpu: Annotated[str, typer.Option(metavar="NAME", help="What a TensorRT plan was built for, such as L4.")] = "",
-    git_commit: Annotated[
-        str, typer.Option(metavar="COMMIT", help="Of the training code; auto: HEAD of the repository you are in.")
-    ] = "",
-    training_run: Annotated[str, typer.Option(metavar="ID", help="The run that made it.")] = "",
-    dataset: Annotated[str, typer.Option(metavar="URI", help="The data that it was trained on.")] = "",
+    sample: SampleFile = None,
+    gpu: Gpu = "",
+    git_commit: GitCommit = "",
+    training_run: TrainingRun = "",
+    dataset: Dataset = "",
     exist_ok: options.ExistOk = False,
     controller: options.Controller = options.CONTROLLER,
     as_json: options.Json = False,
@@ -53,7 +63,7 @@ def register(
 
     What a cut connection or Ctrl-C left half sent is kept for a day: the same command again sends the rest.
     """
-    from modelyard.v1 import registry_pb2, resources_pb2
+    from modelyard.v1 import registry_pb2
 
     check_model_name(name)
     header = registry_pb2.CreateVersionRequest.Header(
@@ -63,11 +73,7 @@ def register(
         metrics=parsing.parse_metrics("--metric", metric or []),
         parameters=parsing.parse_pairs("--param", param or []),
         tags=parsing.parse_pairs("--tag", tag or []),
-        source=resources_pb2.Source(
-            git_commit=_find_commit() if git_commit == "auto" else git_commit,
-            training_run=training_run,
-            dataset_uri=dataset,
-        ),
+        source=_make_source(git_commit, training_run, dataset),
         sample=read_sample(sample) if sample else b"",
         gpu=gpu,
     )
@@ -78,6 +84,13 @@ def register(
         output.print_json(output.to_plain(version))
     else:
         typer.echo(version.model_id)
+
+
+def _make_source(git_commit: str, training_run: str, dataset: str) -> Any:
+    from modelyard.v1 import resources_pb2
+
+    commit = _find_commit() if git_commit == "auto" else git_commit
+    return resources_pb2.Source(git_commit=commit, training_run=training_run, dataset_uri=dataset)
 
 
 def read_sample(path: Path) -> bytes:
