@@ -1,7 +1,6 @@
 """What an alias's moves say of its past. Pure."""
 
 from collections.abc import Iterable
-from datetime import datetime
 
 from controlplane.domain import AliasMove, MoveKind
 
@@ -28,13 +27,3 @@ def _step_back(places: list[int | None]) -> int | None:
     while places and places[-1] in (None, left):
         places.pop()
     return places[-1] if places else None
-
-
-def compute_version_at(moves: Iterable[AliasMove], moment: datetime) -> int | None:
-    """What it pointed to at `moment`, of its moves, oldest first; None: it was not there."""
-    version = None
-    for move in moves:
-        if move.author.at > moment:
-            break
-        version = move.to_version
-    return version

@@ -1,4 +1,4 @@
-"""Where a rollback leads, and what an alias pointed to at a moment."""
+"""Where a rollback leads."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.domain import AliasMove, Author, MoveKind
-from controlplane.policy.alias_history import compute_rollback_target, compute_version_at
+from controlplane.policy.alias_history import compute_rollback_target
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BACK = "back"
@@ -69,9 +69,3 @@ def test_rollbacks_come_to_an_end_and_never_stay(wished: list[int | str | None])
         assert target in steps
         steps.append(BACK)
     pytest.fail(f"rollbacks go on for ever: {steps}")
-
-
-def test_what_an_alias_pointed_to_at_a_moment_follows_from_its_moves() -> None:
-    moves = make_moves(1, 2, BACK, None)
-    moments = [START + timedelta(seconds=second) for second in (-1, 0, 0.5, 1, 2, 3, 99)]
-    assert [compute_version_at(moves, moment) for moment in moments] == [None, 1, 1, 2, 1, None, None]
