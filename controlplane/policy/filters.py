@@ -59,6 +59,7 @@ _NEEDED = {
 _INSTALLABLE = (ModelFormat.ONNX, ModelFormat.SAVEDMODEL)
 _INSTALL_THERE = "install this project there with its extra `agent`, and start the agent again"
 _INSTALL_SOMEWHERE = "install this project on a node with its extra `agent`, and start the agent there again"
+_EARLIER_RELEASE = "of an earlier release, which takes no model that is a folder"
 
 
 def _connected(room: Room, demand: Demand) -> str:
@@ -74,7 +75,7 @@ def _format(room: Room, demand: Demand) -> str:
     if can_serve(room.node, demand):
         return ""
     if demand.format in room.node.formats:
-        return "its agent is of an earlier release, which takes no model that is a folder; install this release there"
+        return f"its agent is {_EARLIER_RELEASE}; install this release there"
     return _needs(demand.format, _INSTALL_THERE)
 
 
@@ -117,10 +118,15 @@ def explain_refusal(room: Room, demand: Demand) -> str:
 
 
 def explain_format(rooms: Iterable[Room], demand: Demand) -> str:
-    """Said once where no node can serve the format, whatever room it has; empty where one can."""
-    if any(demand.format in room.node.formats for room in rooms):
+    """Said once where no node can serve the model, whatever room it has; empty where one can."""
+    nodes = [room.node for room in rooms]
+    if any(can_serve(node, demand) for node in nodes):
         return ""
-    return f"no node here can serve it: {_needs(demand.format, _INSTALL_SOMEWHERE)}"
+    if any(demand.format in node.formats for node in nodes):
+        why = f"each agent that serves such models is {_EARLIER_RELEASE}; install this release on a node"
+    else:
+        why = _needs(demand.format, _INSTALL_SOMEWHERE)
+    return f"no node here can serve it: {why}"
 
 
 def _needs(format_: ModelFormat, install: str) -> str:

@@ -14,6 +14,7 @@ from controlplane.domain import (
     ModelFormat,
     Node,
     ObservedReplica,
+    Packaging,
     Replica,
     ReplicaState,
     Route,
@@ -34,8 +35,15 @@ TIMEOUTS = Timeouts(timedelta(seconds=30), timedelta(seconds=30), timedelta(seco
 GIB = 1 << 30
 
 
-def make_version(model: str, number: int, size_bytes: int = 1000, format_: ModelFormat = ModelFormat.ONNX) -> Version:
-    facts = VersionDraft(model, format_, "file:///x", f"{number:064x}", size_bytes, Signature((), ()))
+def make_version(
+    model: str,
+    number: int,
+    size_bytes: int = 1000,
+    format_: ModelFormat = ModelFormat.ONNX,
+    packaging: Packaging = Packaging.FILE,
+) -> Version:
+    sha256 = f"{number:064x}"
+    facts = VersionDraft(model, format_, "file:///x", sha256, size_bytes, Signature((), ()), packaging=packaging)
     return Version(number, facts, START)
 
 
@@ -48,6 +56,7 @@ class SimulatedNode:
     memory_bytes: int = 16 * GIB
     replicas_per_core: int = 1
     formats: frozenset[ModelFormat] = frozenset({ModelFormat.ONNX})
+    takes_folders: bool = True
     connected: bool = True
     generation: int = 0
     desired: tuple[DesiredReplica, ...] = ()
@@ -80,6 +89,7 @@ class SimulatedNode:
             desired_generation=told[0],
             desired=told[1],
             formats=self.formats,
+            takes_folders=self.takes_folders,
         )
 
 
@@ -102,10 +112,15 @@ class SimulatedYard:
     # -- what people do
 
     def register(
-        self, model: str, number: int, size_bytes: int = 1000, format_: ModelFormat = ModelFormat.ONNX
+        self,
+        model: str,
+        number: int,
+        size_bytes: int = 1000,
+        format_: ModelFormat = ModelFormat.ONNX,
+        packaging: Packaging = Packaging.FILE,
     ) -> None:
-        versions = {**self.stored.versions, (model, number): make_version(model, number, size_bytes, format_)}
-        self.stored = replace(self.stored, versions=versions)
+        version = make_version(model, number, size_bytes, format_, packaging)
+        self.stored = replace(self.stored, versions={**self.stored.versions, (model, number): version})
 
     def set_alias(self, model: str, number: int, alias: str = "production") -> None:
         if (model, number) not in self.stored.versions:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controlplane.domain import Deployment, DeploymentState, ModelFormat
+from controlplane.domain import Deployment, DeploymentState, ModelFormat, Packaging
 from controlplane.policy.filters import Demand, explain_refusal
 from controlplane.policy.placement import NO_NODE, compute_demand, compute_room
 from tests.unit.policy.simulation import GIB, SimulatedNode, SimulatedYard, make_version
@@ -172,5 +172,61 @@ def test_a_replica_whose_node_lost_its_runtime_is_replaced() -> None:
     deploy_format(yard, ModelFormat.SAVEDMODEL)
     yard.settle()
     yard.nodes["a"].formats = frozenset({ModelFormat.ONNX})
+    yard.settle()
+    assert [replica.node for replica in yard.running()] == ["b"]
+
+
+NO_FOLDERS = "its agent is of an earlier release, which takes no model that is a folder; install this release there"
+
+
+def deploy_folder(yard: SimulatedYard, replicas: int = 1) -> None:
+    yard.register("resnet", 1, packaging=Packaging.TAR)
+    deploy(yard, "resnet", replicas)
+
+
+def test_a_folder_goes_where_the_agent_is_of_this_release() -> None:
+    yard = SimulatedYard(SimulatedNode("a", takes_folders=False), SimulatedNode("b"))
+    deploy_folder(yard, replicas=2)
+    assert [replica.node for replica in yard.running()] == ["b", "b"]
+
+
+def test_a_file_goes_to_an_agent_of_an_earlier_release() -> None:
+    yard = SimulatedYard(SimulatedNode("a", takes_folders=False), SimulatedNode("b"))
+    deploy(yard, "resnet", replicas=1)
+    assert [replica.node for replica in yard.running()] == ["a"]
+
+
+def test_where_only_agents_of_an_earlier_release_have_room_each_node_says_its_own() -> None:
+    yard = SimulatedYard(SimulatedNode("a", takes_folders=False), SimulatedNode("b", cores=1))
+    deploy_folder(yard, replicas=2)
+    assert f"node a: {NO_FOLDERS} | node b: needs 1 core" in yard.status().message
+
+
+def test_a_node_of_an_earlier_release_that_lacks_the_runtime_says_that_first() -> None:
+    yard = SimulatedYard(SimulatedNode("a", takes_folders=False))
+    room = compute_room(yard.snapshot().nodes["a"], ())
+    assert "it needs OpenVINO" in explain_refusal(room, Demand(1, GIB, ModelFormat.SAVEDMODEL, is_folder=True))
+
+
+def test_where_all_agents_are_of_an_earlier_release_it_is_told_at_once_while_others_leave() -> None:
+    yard = SimulatedYard(SimulatedNode("a", cores=1, takes_folders=False))
+    deploy(yard, "bert", replicas=1)
+    yard.settle()
+    yard.undeploy("bert")
+    deploy_folder(yard)
+    assert yard.running() == []
+    assert yard.status().state is DeploymentState.DEGRADED
+    assert yard.status().message.endswith(
+        "no place: no node here can serve it: each agent that serves such models is of an earlier release, which takes "
+        "no model that is a folder; install this release on a node"
+    )
+
+
+def test_a_folder_on_a_node_whose_agent_is_now_of_an_earlier_release_moves_off() -> None:
+    yard = SimulatedYard(SimulatedNode("a"), SimulatedNode("b"))
+    deploy_folder(yard)
+    yard.settle()
+    assert [replica.node for replica in yard.running()] == ["a"]
+    yard.nodes["a"].takes_folders = False
     yard.settle()
     assert [replica.node for replica in yard.running()] == ["b"]
