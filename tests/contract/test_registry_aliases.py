@@ -150,6 +150,22 @@ def test_a_rollback_onto_a_deleted_version_says_how_to_restore_it(registry: Regi
     assert registry.roll_back_alias(*PRODUCTION, make_author()).to_version == 1
 
 
+def test_a_rollback_onto_a_purged_version_says_to_point_the_alias_elsewhere(registry: RegistryStore) -> None:
+    for number in (1, 2):
+        registry.set_alias(make_alias(number))
+    registry.delete_version("resnet", 1, make_author())
+    registry.purge_version("resnet", 1, make_author())
+    with pytest.raises(FailedPreconditionError, match="pointed to resnet@1 before") as caught:
+        registry.roll_back_alias(*PRODUCTION, make_author())
+    # Neither of the ways out that a version which is only deleted has, nor those of a file to be registered again.
+    assert caught.value.message.endswith(
+        "its files are gone; point the alias to another version: modelyard alias set resnet production VERSION"
+    )
+    assert read_aliases(registry) == {"production": 2}
+    registry.set_alias(make_alias(3))
+    assert registry.roll_back_alias(*PRODUCTION, make_author()).to_version == 2
+
+
 def test_a_removed_alias_keeps_its_history(registry: RegistryStore) -> None:
     registry.set_alias(make_alias(1))
     registry.delete_alias(*PRODUCTION, make_author())

@@ -20,7 +20,8 @@ class FakeController(
     """`statuses`: what GetDeployment tells, one a call, the last one for ever.
 
     `cuts`: after how many messages each stream is cut off, in turn; those after them are not.
-    `pause_after`: after so many megabytes an upload stands still (`paused`) until `resume`.
+    `lost_answers`: so many registrations, the first, are cut off once the version is there.
+    `pause_after`: after so many megabytes an upload or a fetch stands still (`paused`) until `resume`.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class FakeController(
         self.headers: list[Any] = []
         self.arrived: dict[str, bytes] = {}
         self.cuts: list[int] = []
+        self.lost_answers = 0
         self.pause_after: int | None = None
         self.paused, self.resume = threading.Event(), threading.Event()
 
@@ -61,6 +63,9 @@ class FakeController(
             metrics=header.metrics, parameters=header.parameters, tags=header.tags,
         )  # fmt: skip
         self.versions.append(version)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
         return registry_pb2.CreateVersionResponse(version=version)
 
     def _receive(self, header: Any, requests: Any, context: grpc.ServicerContext) -> None:
@@ -72,10 +77,13 @@ class FakeController(
                 context.abort(grpc.StatusCode.UNAVAILABLE, "recvmsg: Connection reset by peer")
             kept += request.chunk
             self.arrived[header.sha256] = kept
-            if self.pause_after is not None and len(kept) >> 20 == self.pause_after:
-                self.paused.set()
-                self.resume.wait()
+            self._pause(len(kept))
             left = None if left is None else left - 1
+
+    def _pause(self, done_bytes: int) -> None:
+        if self.pause_after is not None and done_bytes >> 20 == self.pause_after:
+            self.paused.set()
+            self.resume.wait()
 
     def GetVersion(self, request: Any, context: grpc.ServicerContext) -> Any:
         found = [version for version in self.versions if version.name == request.name]
@@ -89,6 +97,7 @@ class FakeController(
         for start in range(request.offset_bytes, len(content), 1024):
             if left == 0:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "recvmsg: Connection reset by peer")
+            self._pause(start)
             yield registry_pb2.ReadArtifactResponse(chunk=content[start : start + 1024])
             left = None if left is None else left - 1
 

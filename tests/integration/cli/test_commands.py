@@ -107,6 +107,19 @@ def test_an_alias_is_set_and_listed(run: Run) -> None:
     assert "staging=2" in run("models").stdout
 
 
+def test_the_preset_aliases_are_listed_before_somebody_sets_them(run: Run) -> None:
+    def listed() -> list[list[str]]:
+        return [line.split(maxsplit=2)[:2] for line in run("alias", "list", "resnet").stdout.splitlines()[1:]]
+
+    assert [row[0] for row in listed()] == ["production", "staging"]
+    assert run("alias", "list", "resnet").stdout.count("not set") == 2
+    assert json.loads(run("alias", "list", "resnet", "--json").stdout) == []
+    run("alias", "set", "resnet", "staging", "2")
+    assert listed() == [["staging", "2"], ["production", "not"]]
+    for command in ([], ["list"], ["set"], ["remove"]):
+        assert "preset" in run("alias", *command, "--help").stdout, command
+
+
 def test_moving_a_deployed_alias_waits_until_it_is_moved(run: Run, controller: Any) -> None:
     run("deploy", "resnet", "--no-wait")
     moving = DeploymentStatus(state=DeploymentStatus.PROGRESSING, message="version 2: 0 of 1 replica ready")

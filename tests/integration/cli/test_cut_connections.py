@@ -1,5 +1,6 @@
 """Files on their way to and from a controller whose connection is cut: what is sent again, and what is told."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -56,26 +56,21 @@ def test_content_that_the_yard_has_is_not_sent_again(controller: Any, model_file
     assert controller.headers[-1].offset_bytes == MODEL_BYTES
 
 
-def test_a_lost_answer_is_no_second_version(controller: Any, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    create = type(controller).CreateVersion
-
-    def lose_first(self: Any, requests: Any, context: Any) -> Any:
-        answer = create(self, requests, context)
-        if len(self.headers) == 1:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-        return answer
-
-    monkeypatch.setattr(type(controller), "CreateVersion", lose_first)
+def test_a_lost_answer_is_no_second_version(controller: Any, model_file: Path) -> None:
+    controller.lost_answers = 1
     result = run(controller, "register", "resnet", str(model_file), "--metric", "top1=0.5")
     assert (result.exit_code, result.stdout) == (0, "resnet@1\n") and len(controller.versions) == 1
+    assert "trying again" in result.stderr
     # What somebody else has registered meanwhile is not taken for ours.
-    controller.headers.clear()
     controller.versions[0].description = "somebody else's"
     result = run(controller, "register", "resnet", str(model_file), "--metric", "top1=0.5")
     assert result.exit_code == 1 and "exactly these bytes" in result.stderr
 
 
-def test_ctrl_c_and_the_same_command_again_sends_the_rest(controller: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_the_same_command_again_sends_the_rest(
+    controller: Any, tmp_path: Path, number: signal.Signals
+) -> None:
     model_file = tmp_path / "large.onnx"
     with model_file.open("wb") as file:
         file.truncate(100 << 20)  # more than waits on a connection that nobody reads
@@ -83,7 +78,7 @@ def test_ctrl_c_and_the_same_command_again_sends_the_rest(controller: Any, tmp_p
     controller.pause_after = 3
     sending = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert controller.paused.wait(60)
-    sending.send_signal(signal.SIGINT)
+    sending.send_signal(number)
     answer, errors = sending.communicate(timeout=30)
     controller.resume.set()
     assert (sending.returncode, answer) == (130, "")
@@ -101,6 +96,25 @@ def test_a_fetch_that_is_cut_reads_the_rest(controller: Any, model_file: Path, t
     result = run(controller, "fetch", "resnet@1", str(tmp_path / "back.onnx"))
     assert result.exit_code == 0 and (tmp_path / "back.onnx").read_bytes() == model_file.read_bytes()
     assert result.stderr.count("trying again") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_fetch_leaves_nothing_behind(
+    controller: Any, model_file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    run(controller, "register", "resnet", str(model_file))
+    controller.pause_after = 3
+    folder = tmp_path / "here"
+    folder.mkdir()
+    command = [*CLI, "fetch", "resnet@1", str(folder / "back.onnx"), "--json", "--controller", controller.address]
+    fetching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert controller.paused.wait(60)
+    assert list(folder.glob(".back.onnx.*.partial"))
+    fetching.send_signal(number)
+    answer, errors = fetching.communicate(timeout=30)
+    controller.resume.set()
+    assert fetching.returncode == 130 and errors.splitlines()[-1] == "interrupted" and "Traceback" not in errors
+    assert json.loads(answer)["error"]["code"] == "CANCELLED" and list(folder.iterdir()) == []
 
 
 def test_a_controller_that_never_answered_is_not_waited_for(model_file: Path) -> None:

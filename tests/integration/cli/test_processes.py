@@ -79,7 +79,8 @@ def test_completion_is_offered(line: str, expected: str) -> None:
     assert expected in result.stdout.split()
 
 
-def test_an_interrupted_wait_ends_without_a_stack(controller: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_wait_ends_without_a_stack(controller: Any, number: signal.Signals) -> None:
     controller.statuses = [DeploymentStatus(state=DeploymentStatus.PENDING, message="starting")]
     waiting = subprocess.Popen(
         [*CLI, "deploy", "resnet", "--json", "--controller", controller.address],
@@ -90,9 +91,9 @@ def test_an_interrupted_wait_ends_without_a_stack(controller: Any) -> None:
     assert waiting.stderr is not None
     while "starting" not in waiting.stderr.readline():
         assert waiting.poll() is None
-    waiting.send_signal(signal.SIGINT)
+    waiting.send_signal(number)
     answer, errors = waiting.communicate(timeout=30)
-    assert waiting.returncode == 130 and "Traceback" not in errors
+    assert waiting.returncode == 130 and "Traceback" not in errors and errors.splitlines()[-1] == "interrupted"
     assert "goes on without you" in errors and json.loads(answer)["error"]["code"] == "CANCELLED"
 
 

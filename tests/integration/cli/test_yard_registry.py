@@ -262,6 +262,41 @@ def test_a_version_is_deleted_brought_back_and_purged(
     run("restore", f"{model}@2", fails=True)
 
 
+def test_a_model_without_a_version_left_says_where_they_are(run: Run, ask: Any, model: str, onnx_file: Any) -> None:
+    def find_line() -> str:
+        (line,) = (line for line in run("models").stdout.splitlines() if line.split()[0] == model)
+        return line
+
+    for seed in (21, 22):
+        run("register", model, onnx_file(seed))
+    run("delete", f"{model}@2")
+    assert "all deleted" not in find_line()
+    run("delete", f"{model}@1")
+    told = run("versions", model).stdout
+    assert told == f"all versions are deleted: modelyard versions {model} --deleted\n"
+    assert ask("versions", model) == []
+    assert [found["number"] for found in ask("versions", model, "--deleted")] == [2, 1]
+    assert "no version is like that" in run("versions", model, "--filter", "number = 1").stdout
+    assert "2 (all deleted)" in find_line()
+    assert [found["latest_version"] for found in ask("models") if found["model"] == model] == [2]
+    run("restore", f"{model}@1")
+    assert "all deleted" not in find_line()
+
+
+@pytest.mark.parametrize("flags", [[], ["--yes"], ["--dry-run"]])
+def test_what_was_purged_is_not_purged_again(run: Run, ask: Any, onnx_file: Any, flags: list[str]) -> None:
+    model = f"purged-once{''.join(flags)}"
+    run("register", model, onnx_file(23))
+    run("delete", f"{model}@1")
+    assert "1 version with" in run("purge", f"{model}@1", "--yes").stdout
+    purged_at = ask("show", f"{model}@1")["purge_time"]
+    again = run("purge", f"{model}@1", *flags)
+    assert again.stdout == f"{model}@1 was purged already\nthere is nothing to purge\n"
+    counted = ask("purge", f"{model}@1", *flags)
+    assert (counted["versions"], counted["version_count"], counted["removed_files"]) == ([], 0, 0)
+    assert ask("show", f"{model}@1")["purge_time"] == purged_at
+
+
 def test_the_lineage_is_a_tree_and_json(run: Run, ask: Any, model: str, onnx_file: Any) -> None:
     run("register", model, onnx_file(20), "--training-run", "run-7", "--dataset", "s3://data/train")
     run("alias", "set", model, "production", "1")

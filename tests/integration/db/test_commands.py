@@ -111,6 +111,17 @@ def test_a_database_that_is_not_there_is_told_in_a_sentence_and_not_made(tmp_pat
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.parametrize("command", ["check", "backup", "upgrade"])
+def test_the_folder_of_a_whole_yard_leads_to_that_of_its_controller(data: Path, tmp_path: Path, command: str) -> None:
+    """`modelyard up --data FOLDER` keeps the controller's part in FOLDER/controller."""
+    words = [command, tmp_path / "backup"] if command == "backup" else [command]
+    error = run_json(*words, "--data", tmp_path, status=1)["error"]
+    assert error["code"] == "NOT_FOUND"
+    assert error["message"].endswith(f"there is one below it, give --data {data}")
+    assert [path.name for path in tmp_path.iterdir()] == ["controller"]
+    assert run(*words, "--data", data).returncode == 0
+
+
 def test_a_damaged_backup_is_refused_in_a_sentence(data: Path, tmp_path: Path) -> None:
     path = Path(run_json("backup", tmp_path / "b", "--data", data)["path"])
     path.write_bytes(path.read_bytes()[:-20])
