@@ -81,7 +81,9 @@ def make_controller(settings: ControllerSettings, registry: Registry, clock: Clo
     )
     agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentServicer(nodes), server)
     routing_pb2_grpc.add_RoutingServiceServicer_to_server(RoutingServicer(routers), server)
-    deployments_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(reconciler), server)
+    deployments_pb2_grpc.add_ClusterServiceServicer_to_server(
+        ClusterServicer(registry.state, reconciler, clock, on_change=reconciler.wake), server
+    )
     deployments_pb2_grpc.add_DeploymentServiceServicer_to_server(
         DeploymentServicer(registry.state, reconciler, clock, on_change=registry.recorder.wake), server
     )

@@ -14,6 +14,10 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from modelyard.addresses import format_address
 
+# A connection of its own: here no tensor is on its way before the answer.
+_OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+_READY_POLL_S = 0.05
+_READY_TIMEOUT_S = 5.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -25,15 +29,24 @@ class Activity:
     cpu_share: float
 
 
+async def wait_server_ready(host: str, port: int) -> None:
+    """Until the server there says that it is ready."""
+    async with aio.insecure_channel(format_address(host, port), options=_OWN_CONNECTION) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        while True:
+            with suppress(aio.AioRpcError):  # not listening yet
+                if (await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=_READY_TIMEOUT_S)).ready:
+                    return
+            await asyncio.sleep(_READY_POLL_S)
+
+
 async def feel_pulse(pid: int, host: str, port: int, interval_s: float) -> AsyncGenerator[Activity | None, None]:
     """At least every `interval_s` seconds: None where the server has answered, or what its process does meanwhile.
 
     One question stays open until it is answered: were it given up and asked anew, a slow answer would never count,
     neither would one that came while this process itself was held up. Raises psutil.NoSuchProcess when it has ended.
     """
-    # A connection of its own: here no tensor is on its way before the answer.
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
-    async with aio.insecure_channel(format_address(host, port), options=options) as channel:
+    async with aio.insecure_channel(format_address(host, port), options=_OWN_CONNECTION) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         while True:
             meter, asking = ActivityMeter(pid), asyncio.create_task(_ask(stub))

@@ -23,8 +23,8 @@ from nodeagent.modelserver.canary_token import CANARY_TOKEN_VARIABLE
 from nodeagent.replica_folder import ReplicaFolder, RunRecord
 from nodeagent.replica_spec import ReplicaSpec
 from nodeagent.replica_state import Limits, Replica, State
-from nodeagent.running_server import RunningServer
-from nodeagent.runtimes.base import Runtime, choose_runtime
+from nodeagent.running_server import RunningServer, ServerFacts
+from nodeagent.runtimes.base import Launch, Runtime, choose_runtime
 from nodeagent.server_process import LaunchPlan, ServerProcess
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,10 @@ class Workshop:
     log_limit_bytes: int
     # Where replicas listen; "" until it is known.
     host: str = ""
+
+    def runtime_called(self, name: str) -> Runtime:
+        """The first where there is none of that name: earlier releases kept no name, and had one."""
+        return next((runtime for runtime in self.runtimes if runtime.name == name), self.runtimes[0])
 
 
 class ReplicaActor:
@@ -77,7 +81,9 @@ class ReplicaActor:
 
     def adopt(self, record: RunRecord, process: ServerProcess) -> None:
         """In place of telling that it is wanted."""
-        self._server = RunningServer(process, self._folder, record.host, 1, self.tell, canary_token=record.canary_token)
+        facts = ServerFacts(record.host, record.canary_token, record.runtime, record.planned_port, record.metrics_port)
+        explain = self._workshop.runtime_called(record.runtime).explain_exit
+        self._server = RunningServer(process, self._folder, facts, 1, self.tell, explain_exit=explain)
         if record.port:
             self._server.watch_pulse(record.port)
         else:
@@ -97,6 +103,8 @@ class ReplicaActor:
             restarts=replica.restarts,
             pid=self._server.identity.pid if self._server else 0,
             message=replica.message + (again if replica.state is State.BACKOFF else ""),
+            runtime=self._server.facts.runtime if self._server else "",
+            metrics_port=self._server.metrics_port if self._server else 0,
         )
 
     async def run(self) -> None:
@@ -192,31 +200,36 @@ class ReplicaActor:
             await asyncio.gather(self._fetching, return_exceptions=True)
 
     async def _launch(self, launch: int) -> None:
-        host, canary_token = self._workshop.host, secrets.token_hex(16)
         try:
-            process = await asyncio.to_thread(server_process.launch, self._plan_launch(host, canary_token))
+            runtime = choose_runtime(self._workshop.runtimes, self.spec)
+            process, facts = await asyncio.to_thread(self._start_process, runtime)
         except (YardError, OSError, ValueError) as error:
             self.tell(events.LaunchFailed(launch, f"the model server cannot be started: {error}"))
         else:
-            self._server = RunningServer(process, self._folder, host, launch, self.tell, canary_token=canary_token)
+            self._server = RunningServer(
+                process, self._folder, facts, launch, self.tell, explain_exit=runtime.explain_exit
+            )
             self._server.await_listening()
             self.tell(events.Launched(launch))
 
-    def _plan_launch(self, host: str, canary_token: str) -> LaunchPlan:
+    def _start_process(self, runtime: Runtime) -> tuple[ServerProcess, ServerFacts]:
+        host = self._workshop.host
         if not host:
             raise UnavailableError("this node's address is not known before it has reached the controller")
-        runtime = choose_runtime(self._workshop.runtimes, self.spec)
-        command = partial(runtime.command, self.spec, self._file, host)
-        environment = {**runtime.environment(self.spec), CANARY_TOKEN_VARIABLE: canary_token}
-        return LaunchPlan(self._folder, command, environment, self.spec.cores)
+        self._folder.prepare()
+        plan = runtime.plan(Launch(self.spec, self._file, self._folder.path, host))
+        facts = ServerFacts(host, secrets.token_hex(16), runtime.name, plan.port, plan.metrics_port)
+        environment = {**plan.environment, CANARY_TOKEN_VARIABLE: facts.canary_token}
+        process = server_process.launch(LaunchPlan(self._folder, plan.command, environment, self.spec.cores))
+        return process, facts
 
     def _probe(self, timeout_s: float) -> None:
         server, port = self._server, self._replica.port
         if server:
             with suppress(OSError):  # a full disk: no reason to end what serves
                 self._folder.trim_log(self._workshop.log_limit_bytes)
-            limit, token = self._workshop.max_message_bytes, server.canary_token
-            server.probe(partial(Prober, self.spec, server.host, port, limit, token), timeout_s)
+            limit, facts = self._workshop.max_message_bytes, server.facts
+            server.probe(partial(Prober, self.spec, facts.host, port, limit, facts.canary_token), timeout_s)
 
     def _send_signal(self, number: signal.Signals) -> None:
         if self._server:
@@ -237,11 +250,14 @@ class ReplicaActor:
         return RunRecord(
             spec=self.spec,
             process=server.identity,
-            host=server.host,
+            host=server.facts.host,
             port=replica.port,
             restarts=replica.restarts,
             canary_s=replica.canary_s,
-            canary_token=server.canary_token,
+            canary_token=server.facts.canary_token,
+            runtime=server.facts.runtime,
+            planned_port=server.facts.planned_port,
+            metrics_port=server.metrics_port,
         )
 
     async def _let_go(self) -> None:

@@ -8,7 +8,6 @@ ID/log, log.1   what the server said: this run's and what came before
 import json
 import os
 import shutil
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ _TAIL_BYTES = 16 << 10
 class RunRecord:
     """A process that was launched. `port` is 0 until it was ready once; `host` is where it listens.
 
-    `canary_token`: what makes a request a probe to it.
+    `canary_token`: what makes a request a probe to it. `planned_port`: where it will listen; 0: it says so itself.
     """
 
     spec: ReplicaSpec
@@ -39,9 +38,24 @@ class RunRecord:
     restarts: int
     canary_s: float
     canary_token: str
+    runtime: str = ""  # which launched it; "": an earlier release's, of which there was one
+    planned_port: int = 0
+    metrics_port: int = 0
+
+
+@dataclass(frozen=True)
+class ReadyLine:
+    """What a server says when it is ready. Times are in seconds of the monotonic clock; 0: it does not tell."""
+
+    port: int
+    metrics_port: int = 0
+    began: float = 0.0
+    loaded: float = 0.0
+    warm: float = 0.0
 
 
 _RECORD = TypeAdapter(RunRecord)
+_READY = TypeAdapter(ReadyLine)
 
 
 class ReplicaFolder:
@@ -78,23 +92,31 @@ class ReplicaFolder:
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def read_port(self) -> int:
-        """0 until the server has written its whole line."""
+    def read_ready(self) -> ReadyLine | None:
+        """None until the server has written its whole line."""
         try:
-            line = self.ready.read_text()
-            return int(json.loads(line)["port"]) if line.endswith("\n") else 0
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
+            line = self.ready.read_bytes()
+            return _READY.validate_json(line) if line.endswith(b"\n") else None
+        except (OSError, ValidationError):
+            return None
+
+    def write_ready(self, port: int) -> None:
+        """For a server that writes no such line itself."""
+        write_whole(self.ready, json.dumps({"port": port}).encode() + b"\n")
 
     def last_log_line(self) -> str:
         """What the last that is not empty says; "" where there is none."""
+        lines = [line for line in self.log_tail().splitlines() if line.strip()]
+        return strip_prefix(lines[-1].strip())[:1000] if lines else ""
+
+    def log_tail(self) -> str:
+        """The end of what this run said, some kilobytes of it; "" where there is none."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-                lines = deque((line.strip() for line in file if line.strip()), maxlen=1)
+                return file.read(_TAIL_BYTES).decode(errors="replace")
         except OSError:
             return ""
-        return strip_prefix(lines[0].decode(errors="replace"))[:1000] if lines else ""
 
     def trim_log(self, limit_bytes: int) -> None:
         """Moves what is in the log aside once it is longer than that.

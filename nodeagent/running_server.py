@@ -5,13 +5,14 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
 from nodeagent import replica_events as events
 from nodeagent.canary import CanaryError, Prober
-from nodeagent.pulse import feel_pulse
+from nodeagent.pulse import feel_pulse, wait_server_ready
 from nodeagent.replica_folder import ReplicaFolder
 from nodeagent.server_process import ServerProcess, describe_exit
 
@@ -24,18 +25,44 @@ log = logging.getLogger(__name__)
 Tell = Callable[[events.Event], None]
 
 
+@dataclass(frozen=True)
+class ServerFacts:
+    """What the agent decided of a server when it launched it.
+
+    `canary_token`: what makes a request a probe to it. `planned_port`: where it will listen; 0: it says so itself.
+    """
+
+    host: str
+    canary_token: str
+    runtime: str = ""
+    planned_port: int = 0
+    metrics_port: int = 0
+
+
 class RunningServer:
     def __init__(
-        self, process: ServerProcess, folder: ReplicaFolder, host: str, launch: int, tell: Tell, *, canary_token: str
+        self,
+        process: ServerProcess,
+        folder: ReplicaFolder,
+        facts: ServerFacts,
+        launch: int,
+        tell: Tell,
+        *,
+        explain_exit: Callable[[int, str], str],
     ) -> None:
-        """Tells of its end from now on. `launch`: the number that the news are marked with."""
+        """Tells of its end from now on. `launch`: the number that the news are marked with.
+
+        `explain_exit`: its runtime's.
+        """
         self.identity = process.identity
-        self.host = host
-        self.canary_token = canary_token
+        self.facts = facts
+        # Where it tells its metrics; 0: nowhere, or not known yet.
+        self.metrics_port = facts.metrics_port
         self._process = process
         self._folder = folder
         self._launch = launch
         self._tell = tell
+        self._explain_exit = explain_exit
         self._prober: Prober | None = None
         self._watches: set[asyncio.Task[None]] = set()
         self._watch(self._tell_exit())
@@ -71,18 +98,25 @@ class RunningServer:
 
     async def _tell_exit(self) -> None:
         code = await self._process.wait()
-        self._tell(events.Exited(self._launch, describe_exit(code, self._folder.last_log_line())))
+        reason = describe_exit(code, self._folder.last_log_line())
+        if code is not None and (cause := self._explain_exit(code, self._folder.log_tail())):
+            reason = f"{cause} ({reason})"
+        self._tell(events.Exited(self._launch, reason))
 
     async def _tell_listening(self) -> None:
-        while not (port := self._folder.read_port()):
+        if planned := self.facts.planned_port:
+            await wait_server_ready(self.facts.host, planned)
+            self._folder.write_ready(planned)
+        while not (ready := self._folder.read_ready()):
             await asyncio.sleep(_READY_POLL_S)
-        self._tell(events.Listening(self._launch, port))
-        await self._tell_pulse(port)
+        self.metrics_port = ready.metrics_port or self.metrics_port
+        self._tell(events.Listening(self._launch, ready.port))
+        await self._tell_pulse(ready.port)
 
     async def _tell_pulse(self, port: int) -> None:
         pid = self.identity.pid
         try:
-            async with aclosing(feel_pulse(pid, self.host, port, _PULSE_S)) as pulse:
+            async with aclosing(feel_pulse(pid, self.facts.host, port, _PULSE_S)) as pulse:
                 async for idle in pulse:
                     self._tell(
                         events.NoPulse(self._launch, idle.thread_states, idle.cpu_share)

@@ -54,9 +54,8 @@ class ServerProcess:
 def launch(plan: LaunchPlan) -> ServerProcess:
     """Starts it in a session of its own, so that no signal meant for the agent reaches it. Blocking.
 
-    Raises OSError; then no process is left.
+    Its folder is prepared already. Raises OSError; then no process is left.
     """
-    plan.folder.prepare()
     with plan.folder.log.open("ab") as log, plan.folder.ready.open("wb") as ready:
         child = _spawn_pinned(
             plan.command(ready.fileno()),

@@ -13,7 +13,8 @@ def compute_desired(stored: StoredState) -> Mapping[str, tuple[DesiredReplica, .
         replica = stored.replicas[replica_id]
         if replica.wish is not Wish.STOP:
             version = stored.versions[(replica.model, replica.version)]
-            desired[replica.node].append(DesiredReplica(replica_id, _strip(version), replica.allocation))
+            bare = _strip(version)
+            desired[replica.node].append(DesiredReplica(replica_id, bare, replica.allocation, replica.serving))
     return {node: tuple(replicas) for node, replicas in desired.items()}
 
 
@@ -31,5 +32,6 @@ def _strip(version: Version) -> Version:
         sha256=facts.sha256,
         size_bytes=facts.size_bytes,
         signature=facts.signature,
+        sample=facts.sample,
     )
     return Version(version.number, kept, version.created_at)

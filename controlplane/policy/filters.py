@@ -1,47 +1,14 @@
 """Why a replica cannot be on a node: named filters, each with a sentence a person can act on."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from controlplane.domain import ModelFormat, Node
+from controlplane.domain import ModelFormat, Node, RuntimeOffer
+from controlplane.policy.demand import Demand
+from controlplane.policy.gpu_choice import explain_gpus
+from controlplane.policy.rooms import Room
+from controlplane.policy.wording import plural
 from modelyard.sizes import format_size
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What one replica needs."""
-
-    cores: int
-    memory_bytes: int
-    format: ModelFormat = ModelFormat.ONNX
-    is_folder: bool = False
-
-
-@dataclass(frozen=True)
-class Room:
-    """What is left of a node beside every replica that is not gone yet."""
-
-    node: Node
-    # Replicas pinned to each of the node's cores.
-    used_slots: Mapping[int, int]
-    reserved_bytes: int
-
-    @property
-    def free_cores(self) -> tuple[int, ...]:
-        """The cores that can take one more replica, those with the fewest first."""
-        limit = self.node.replicas_per_core
-        return tuple(sorted((c for c, used in self.used_slots.items() if used < limit), key=self._by_use))
-
-    def _by_use(self, core: int) -> tuple[int, int]:
-        return self.used_slots[core], core
-
-    @property
-    def free_core_slots(self) -> int:
-        return sum(max(0, self.node.replicas_per_core - used) for used in self.used_slots.values())
-
-    @property
-    def free_bytes(self) -> int:
-        return max(0, self.node.memory_bytes - self.reserved_bytes)
 
 
 @dataclass(frozen=True)
@@ -56,7 +23,11 @@ _NEEDED = {
     ModelFormat.SAVEDMODEL: "OpenVINO",
     ModelFormat.TENSORRT: "a GPU with Triton",
 }
-_INSTALLABLE = (ModelFormat.ONNX, ModelFormat.SAVEDMODEL)
+_NEEDED_ON_GPU = {
+    ModelFormat.ONNX: "a GPU, with Triton or an onnxruntime that computes on it",
+    ModelFormat.SAVEDMODEL: "a GPU with Triton",
+    ModelFormat.TENSORRT: "a GPU with Triton",
+}
 _INSTALL_THERE = "install this project there with its extra `agent`, and start the agent again"
 _INSTALL_SOMEWHERE = "install this project on a node with its extra `agent`, and start the agent there again"
 _EARLIER_RELEASE = "of an earlier release, which takes no model that is a folder"
@@ -66,24 +37,49 @@ def _connected(room: Room, demand: Demand) -> str:
     return "" if room.node.connected else "its agent is not connected; start it there with `modelyard agent`"
 
 
+def _open(room: Room, demand: Demand) -> str:
+    scheduling = room.scheduling
+    if scheduling is None:
+        return ""
+    author = scheduling.author
+    who = f" by {author.user}" if author.user else ""
+    why = f" ({author.reason})" if author.reason else ""
+    return f"it is {scheduling.state}{who}{why}; open it with `modelyard node uncordon {room.node.name}`"
+
+
 def can_serve(node: Node, demand: Demand) -> bool:
-    """Whether its runtimes can, however full it is."""
-    return demand.format in node.formats and (node.takes_folders or not demand.is_folder)
+    """Whether one of its runtimes can, however full it is."""
+    return _has_runtime(node, demand) and (node.takes_folders or not demand.is_folder)
+
+
+def _has_runtime(node: Node, demand: Demand) -> bool:
+    return any(_can_runtime(offer, demand) for offer in node.runtimes)
+
+
+def _can_runtime(offer: RuntimeOffer, demand: Demand) -> bool:
+    formats = offer.gpu_formats if demand.gpu_percent else offer.cpu_formats
+    return demand.serving.runtime in ("", offer.name) and demand.format in formats
 
 
 def _format(room: Room, demand: Demand) -> str:
     if can_serve(room.node, demand):
         return ""
-    if demand.format in room.node.formats:
+    if _has_runtime(room.node, demand):
         return f"its agent is {_EARLIER_RELEASE}; install this release there"
-    return _needs(demand.format, _INSTALL_THERE)
+    return _needs(demand, _INSTALL_THERE)
+
+
+def _gpu(room: Room, demand: Demand) -> str:
+    if not demand.gpu_percent or not (reason := explain_gpus(room, demand)):
+        return ""
+    return f"{reason}; ask for another --gpu-share or --gpu-memory, stop something or add a host"
 
 
 def _cores(room: Room, demand: Demand) -> str:
     cores = len(room.node.cores)
     if cores < demand.cores:
         return f"needs {plural(demand.cores, 'core')}, it offers {cores}; lower --threads or add a larger host"
-    free = len(room.free_cores)
+    free = room.free_cores
     if free < demand.cores:
         need = f"needs {plural(demand.cores, 'core')}, {free} of {cores} {'is' if free == 1 else 'are'} free"
         return f"{need}; lower --threads, stop something or add a host"
@@ -103,7 +99,9 @@ def _memory(room: Room, demand: Demand) -> str:
 
 FILTERS = (
     Filter("connected", _connected),
+    Filter("open", _open),
     Filter("format", _format),
+    Filter("gpu", _gpu),
     Filter("cores", _cores),
     Filter("memory", _memory),
 )
@@ -122,16 +120,17 @@ def explain_format(rooms: Iterable[Room], demand: Demand) -> str:
     nodes = [room.node for room in rooms]
     if any(can_serve(node, demand) for node in nodes):
         return ""
-    if any(demand.format in node.formats for node in nodes):
+    if any(_has_runtime(node, demand) for node in nodes):
         why = f"each agent that serves such models is {_EARLIER_RELEASE}; install this release on a node"
     else:
-        why = _needs(demand.format, _INSTALL_SOMEWHERE)
+        why = _needs(demand, _INSTALL_SOMEWHERE)
     return f"no node here can serve it: {why}"
 
 
-def _needs(format_: ModelFormat, install: str) -> str:
-    return f"it needs {_NEEDED[format_]}" + (f"; {install}" if format_ in _INSTALLABLE else "")
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _needs(demand: Demand, install: str) -> str:
+    if runtime := demand.serving.runtime:
+        where = "on a GPU" if demand.gpu_percent else "on the CPU"
+        return f"it needs the runtime {runtime!r} for {demand.format} {where}; ask for another --runtime, or for none"
+    if demand.gpu_percent:
+        return f"it needs {_NEEDED_ON_GPU[demand.format]}"
+    return f"it needs {_NEEDED[demand.format]}; {install}"

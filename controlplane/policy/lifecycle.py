@@ -5,11 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from controlplane.domain import ClusterSnapshot, DeploymentKey, Plan, Replica, StoredState, Wish
+from controlplane.domain import ClusterSnapshot, DeploymentKey, Plan, Replica, Schedulability, StoredState, Wish
 from controlplane.policy import departures, rollout
-from controlplane.policy.filters import plural
+from controlplane.policy.demand import compute_demand
 from controlplane.policy.observations import Observations, is_node_lost
-from controlplane.policy.placement import Ledger, NoPlace, Place, choose_place, compute_demand
+from controlplane.policy.placement import Ledger, NoPlace, Place, choose_place
+from controlplane.policy.wording import plural
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def compute_plan(snapshot: ClusterSnapshot, now: datetime) -> LifecyclePlan:
     }
     kept = [stored.replicas[name] for name in sorted(stored.replicas) if name not in gone]
     stopped = [replace(r, wish=Wish.STOP) for r in kept if departures.may_stop(snapshot, r, now)]
-    draft = _Draft(snapshot, kept, lost)
+    draft = _Draft(snapshot, kept, lost, now)
     for key in sorted(stored.deployments):
         draft.roll_out(key)
     draft.retire_undeployed()
@@ -41,13 +42,21 @@ def compute_plan(snapshot: ClusterSnapshot, now: datetime) -> LifecyclePlan:
 class _Draft:
     """The plan while it is made: what one deployment is given, the next no longer finds free."""
 
-    def __init__(self, snapshot: ClusterSnapshot, kept: list[Replica], lost_nodes: Collection[str]) -> None:
+    def __init__(
+        self, snapshot: ClusterSnapshot, kept: list[Replica], lost_nodes: Collection[str], now: datetime
+    ) -> None:
+        self._now = now
         self._stored = snapshot.stored
-        self._lost_nodes = lost_nodes
+        drained = {
+            node
+            for node, scheduling in snapshot.stored.scheduling.items()
+            if scheduling.state is Schedulability.DRAINING
+        }
+        self._left_nodes = drained | set(lost_nodes)
         self._nodes = snapshot.nodes
         self._served = rollout.find_served_versions(snapshot.stored.route_table)
         self._observations = Observations(snapshot)
-        self._ledger = Ledger(snapshot.nodes.values(), kept)
+        self._ledger = Ledger(snapshot.nodes.values(), kept, snapshot.stored.scheduling)
         self._running: dict[DeploymentKey, list[Replica]] = defaultdict(list)
         for replica in kept:
             if replica.wish is Wish.RUN:
@@ -69,7 +78,7 @@ class _Draft:
         current = [replica for replica in running if rollout.is_current(replica, target, self._nodes)]
         old = [replica for replica in running if replica not in current]
         # They are replaced, and serve until then: perhaps only the agent of their node is gone.
-        lost = [replica for replica in current if replica.node in self._lost_nodes]
+        lost = [replica for replica in current if self._cannot_stay(replica)]
         new = [replica for replica in current if replica not in lost]
         for placed in range(missing := max(0, deployment.replicas - len(new))):
             if not self._create(target, [*old, *lost], missing - placed):
@@ -84,6 +93,9 @@ class _Draft:
             is_stuck=key in self.no_place,
         )
         self.retired += [replace(replica, wish=Wish.RETIRE) for replica in leaving]
+
+    def _cannot_stay(self, replica: Replica) -> bool:
+        return replica.node in self._left_nodes or rollout.is_on_faulty_gpu(replica, self._nodes)
 
     def _create(self, target: rollout.Target, old: list[Replica], missing: int) -> bool:
         place = choose_place(target.demand, self._ledger, [r for r in old if self._can_hand_over(r)])
@@ -114,6 +126,8 @@ class _Draft:
             node=place.node,
             allocation=place.allocation,
             takes_over=place.takes_over,
+            serving=deployment.serving,
+            created_at=self._now,
         )
 
     def retire_undeployed(self) -> None:

@@ -1,11 +1,15 @@
-"""Which node and which of its cores a replica gets: first fit over cores and memory."""
+"""Which node a replica gets, and what of it: first fit over cores, GPUs and memory."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.domain import Allocation, ClusterSnapshot, Deployment, Node, Packaging, Replica, Version
-from controlplane.policy.filters import Demand, Room, explain_format, explain_refusal
+from controlplane.domain import Allocation, ClusterSnapshot, Node, NodeScheduling, Replica
+from controlplane.policy.core_choice import choose_cores
+from controlplane.policy.demand import Demand
+from controlplane.policy.filters import explain_format, explain_refusal
+from controlplane.policy.gpu_choice import choose_gpu
+from controlplane.policy.rooms import Room, compute_room
 
 _REASONS_SHOWN = 3
 NO_NODE = "no node is connected; start one with `modelyard agent --controller HOST:PORT`"
@@ -28,24 +32,13 @@ class NoPlace:
     is_for_want_of_room: bool = True
 
 
-def compute_demand(deployment: Deployment, version: Version) -> Demand:
-    """One core for each thread. Where no memory is stated: 256 MiB for the server, and thrice the model's file.
-
-    A runtime holds the file as it was read, the weights as it lays them out, and room for the activations.
-    """
-    estimate = (256 << 20) + 3 * version.facts.size_bytes
-    return Demand(
-        cores=deployment.threads,
-        memory_bytes=deployment.memory_bytes or estimate,
-        format=version.facts.format,
-        is_folder=version.facts.packaging is Packaging.TAR,
-    )
-
-
 class Ledger:
-    """What each node's cores and memory are given to, while a plan is made."""
+    """What each node's cores, GPUs and memory are given to, while a plan is made."""
 
-    def __init__(self, nodes: Iterable[Node], replicas: Iterable[Replica]) -> None:
+    def __init__(
+        self, nodes: Iterable[Node], replicas: Iterable[Replica], scheduling: Mapping[str, NodeScheduling]
+    ) -> None:
+        self._scheduling = scheduling
         self._nodes = {node.name: node for node in sorted(nodes, key=lambda node: node.name)}
         self._replicas: dict[str, list[Replica]] = defaultdict(list)
         self._rooms: dict[str, Room] = {}
@@ -61,28 +54,17 @@ class Ledger:
 
     def room(self, name: str) -> Room:
         if name not in self._rooms:
-            self._rooms[name] = compute_room(self._nodes[name], self._replicas[name])
+            self._rooms[name] = self._compute(name)
         return self._rooms[name]
 
     def room_without_cores_of(self, replica: Replica) -> Room | None:
-        """The room of its node as if its cores were free and its memory not; None where the node is unknown."""
-        node = self._nodes.get(replica.node)
-        if node is None:
+        """The room of its node as if its cores and its GPU share were free; None where the node is unknown."""
+        if replica.node not in self._nodes:
             return None
-        return compute_room(node, self._replicas[node.name], handed_over=replica.replica_id)
+        return self._compute(replica.node, handed_over=replica.replica_id)
 
-
-def compute_room(node: Node, replicas: Sequence[Replica], handed_over: str = "") -> Room:
-    """What `replicas`, all on `node`, leave of it; the cores of the replica `handed_over` count as free."""
-    used = dict.fromkeys(node.cores, 0)
-    by_id = {replica.replica_id: replica for replica in replicas}
-    for replica in replicas:
-        predecessor = by_id.get(replica.takes_over)
-        shared = set(predecessor.allocation.cores) if predecessor else set()
-        for core in replica.allocation.cores:
-            if core in used and core not in shared and replica.replica_id != handed_over:
-                used[core] += 1
-    return Room(node, used, sum(replica.allocation.memory_bytes for replica in replicas))
+    def _compute(self, name: str, handed_over: str = "") -> Room:
+        return compute_room(self._nodes[name], self._replicas[name], handed_over, self._scheduling.get(name))
 
 
 def choose_place(demand: Demand, ledger: Ledger, predecessors: Iterable[Replica]) -> Place | NoPlace:
@@ -106,8 +88,14 @@ def choose_place(demand: Demand, ledger: Ledger, predecessors: Iterable[Replica]
 
 
 def _allocate(room: Room, demand: Demand) -> Allocation:
-    cores = tuple(sorted(room.free_cores[: demand.cores]))
-    return Allocation(cores, threads=demand.cores, memory_bytes=demand.memory_bytes)
+    node = room.node
+    return Allocation(
+        cores=choose_cores(demand.cores, room.used_slots, node.replicas_per_core, node.topology),
+        threads=demand.cores,
+        memory_bytes=demand.memory_bytes,
+        gpu=choose_gpu(room, demand),
+        is_memory_estimated=demand.is_memory_estimated,
+    )
 
 
 def _explain(rooms: Sequence[Room], demand: Demand) -> str:
@@ -120,4 +108,5 @@ def _explain(rooms: Sequence[Room], demand: Demand) -> str:
 
 def compute_rooms(snapshot: ClusterSnapshot) -> list[Room]:
     """What is left of each node that has reported, by name."""
-    return list(Ledger(snapshot.nodes.values(), snapshot.stored.replicas.values()).rooms())
+    stored = snapshot.stored
+    return list(Ledger(snapshot.nodes.values(), stored.replicas.values(), stored.scheduling).rooms())

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.domain import Deployment, DeploymentKey, Node, Replica, RouteTable, Version
-from controlplane.policy.filters import Demand, can_serve
+from controlplane.domain import Allocation, Deployment, DeploymentKey, Node, Replica, RouteTable, Version
+from controlplane.policy.demand import Demand
+from controlplane.policy.filters import can_serve
+from controlplane.policy.gpu_choice import share_of
 from controlplane.policy.observations import Observations
 
 
@@ -20,15 +22,34 @@ class Target:
 def is_current(replica: Replica, target: Target, nodes: Mapping[str, Node]) -> bool:
     """True for a replica of the target version, with the allocation wished, that its node can still serve.
 
-    That is, on cores that it still offers, with the runtime that the format takes.
+    That is, on cores and a GPU that it still offers, with the runtime that the format takes.
     """
     allocation, demand = replica.allocation, target.demand
     node = nodes.get(replica.node)
     return (
         replica.version == target.version.number
         and (allocation.threads, allocation.memory_bytes) == (demand.cores, demand.memory_bytes)
-        and (node is None or (set(allocation.cores) <= set(node.cores) and can_serve(node, demand)))
+        and (allocation.gpu.percent if allocation.gpu else 0) == demand.gpu_percent
+        and replica.serving == demand.serving
+        and (node is None or _is_still_offered(allocation, node, demand))
     )
+
+
+def _is_still_offered(allocation: Allocation, node: Node, demand: Demand) -> bool:
+    if not (set(allocation.cores) <= set(node.cores) and can_serve(node, demand)):
+        return False
+    if allocation.gpu is None:
+        return True
+    gpu = next((gpu for gpu in node.gpus if gpu.uuid == allocation.gpu.uuid), None)
+    return gpu is not None and share_of(gpu, demand) == allocation.gpu
+
+
+def is_on_faulty_gpu(replica: Replica, nodes: Mapping[str, Node]) -> bool:
+    share, node = replica.allocation.gpu, nodes.get(replica.node)
+    if share is None or node is None:
+        return False
+    condition = node.gpu_conditions.get(share.uuid)
+    return condition is not None and bool(condition.fault)
 
 
 def find_served_versions(table: RouteTable) -> dict[DeploymentKey, int]:
@@ -57,7 +78,8 @@ def choose_leaving(
 ) -> list[Replica]:
     """Which replicas of a deployment retire now. `new` are as it wishes, `old` are not, both oldest first.
 
-    `lost` would be as it wishes, on nodes that are lost: they go when all of the new ones are ready, not before.
+    `lost` would be as it wishes, where they cannot stay: on nodes that are lost or drained, or on GPUs that are out of
+    service. They go when all of the new ones are ready, not before.
     Surplus ones that are not ready leave first, then the newest.
     `is_stuck`: some of the new ones have no place, so that waiting for all of them could be for ever.
     """
@@ -87,5 +109,7 @@ def _choose_abandoned(old: Sequence[Replica], ready_old: Sequence[Replica], serv
     ]
 
 
-def _shape(replica: Replica) -> tuple[int, int]:
-    return replica.allocation.threads, replica.allocation.memory_bytes
+def _shape(replica: Replica) -> tuple[object, ...]:
+    allocation = replica.allocation
+    percent = allocation.gpu.percent if allocation.gpu else 0
+    return allocation.threads, allocation.memory_bytes, percent, replica.serving

@@ -16,10 +16,9 @@ from controlplane.domain import (
     RouteTable,
     Wish,
 )
-from controlplane.policy.filters import plural
 from controlplane.policy.observations import Observations, is_starting
 from controlplane.policy.placement import NoPlace
-from controlplane.policy.wording import deploy_command, find_trouble, list_states
+from controlplane.policy.wording import deploy_command, find_trouble, list_states, plural
 
 
 @dataclass(frozen=True)

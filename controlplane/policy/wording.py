@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from controlplane.domain import Deployment, ObservedReplica, ReplicaState
-from controlplane.policy.filters import plural
 
 _LONGEST_MESSAGE = 1000
 _TROUBLED = (ReplicaState.BACKOFF, ReplicaState.UNHEALTHY)
@@ -39,3 +38,7 @@ def shorten(text: str) -> str:
 
 def _phrase(state: ReplicaState) -> str:
     return "in backoff" if state is ReplicaState.BACKOFF else state.value
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

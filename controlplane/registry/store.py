@@ -13,6 +13,7 @@ from controlplane.domain import (
     DeploymentKey,
     Fact,
     Model,
+    NodeScheduling,
     Plan,
     RouteTable,
     StoredState,
@@ -153,6 +154,9 @@ class StateStore(Protocol):
 
     def delete_deployment(self, key: DeploymentKey, author: Author) -> None:
         """NotFoundError with what is deployed."""
+
+    def put_scheduling(self, scheduling: NodeScheduling) -> None:
+        """Whether a node takes replicas, from now on. Of one that is OPEN nothing is kept."""
 
     def load_state(self) -> StoredState:
         """One consistent read."""

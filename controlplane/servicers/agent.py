@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from controlplane.servicers.agent_converters import desired_to_proto, hello_from_proto, observed_from_proto
+from controlplane.servicers.agent_converters import desired_to_proto, hello_from_proto, report_from_proto
 from controlplane.sessions.nodes import NodeSessions
 from controlplane.sessions.stream import converse, on_end, read_hello
 from modelyard.errors import InvalidArgumentError
@@ -27,7 +27,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         def receive(request: pb.SessionRequest) -> None:
             if request.WhichOneof("message") != "observed":
                 raise InvalidArgumentError("after the hello, each message must carry what is observed")
-            self._nodes.observe(name, mailbox, *observed_from_proto(request.observed))
+            self._nodes.observe(name, mailbox, report_from_proto(request.observed))
 
         async with aclosing(converse(request_iterator, receive, mailbox)) as messages:
             async for desired in messages:

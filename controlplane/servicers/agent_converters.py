@@ -1,12 +1,12 @@
 """What agents and the controller tell each other, to and from domain values; messages are checked here only."""
 
 import re
-from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
-from controlplane.domain import Allocation, ModelFormat, Node, ObservedReplica, ReplicaState
+from controlplane.domain import Allocation, Core, Node, ObservedReplica, ReplicaState, Serving, StartTimes
 from controlplane.servicers.converters import version_to_proto
-from controlplane.sessions.nodes import DesiredSet, Hello
+from controlplane.servicers.device_converters import conditions_from_proto, gpu_from_proto, runtimes_from_proto
+from controlplane.sessions.nodes import DesiredSet, Hello, Report
 from modelyard.errors import InvalidArgumentError
 from modelyard.v1 import agent_pb2, resources_pb2
 
@@ -14,14 +14,12 @@ _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _LONGEST_MESSAGE = 2000
 _STATES = {resources_pb2.ReplicaState.Value(f"REPLICA_STATE_{state.name}"): state for state in ReplicaState}
 
-_FORMATS = {resources_pb2.ModelFormat.Value(f"MODEL_FORMAT_{format_.name}"): format_ for format_ in ModelFormat}
-
 
 def hello_from_proto(hello: agent_pb2.AgentHello) -> Hello:
     """Raises InvalidArgumentError that says what the agent must be told otherwise."""
     resources = hello.resources
     _check_resources(resources)
-    generation, observed = observed_from_proto(hello.observed)
+    report = report_from_proto(hello.observed)
     node = Node(
         name=_check_node_name(hello.node),
         address=_check_node_address(hello.address),
@@ -29,35 +27,52 @@ def hello_from_proto(hello: agent_pb2.AgentHello) -> Hello:
         memory_bytes=resources.memory_bytes,
         replicas_per_core=resources.replicas_per_core or 1,
         hardware_class=resources.hardware_class,
-        observed=observed,
-        observed_generation=generation,
-        formats=_formats_from_proto(resources.formats),
+        observed=report.replicas,
+        observed_generation=report.generation,
+        runtimes=runtimes_from_proto(resources),
         takes_folders=bool(resources.formats),  # agents tell their formats since they take folders
+        topology=tuple(Core(c.number, c.socket, c.numa_node, c.physical_core) for c in resources.topology),
+        gpus=tuple(gpu_from_proto(gpu) for gpu in resources.gpus),
+        gpu_message=resources.gpu_message[:_LONGEST_MESSAGE],
+        driver_version=resources.driver_version[:100],
+        gpu_conditions=report.gpus,
+        release=hello.release[:100],
     )
     if not hello.instance_id:
         raise InvalidArgumentError("the agent gave no instance_id: it is made once for its data folder")
     return Hello(hello.instance_id, node)
 
 
-def _formats_from_proto(formats: Sequence[int]) -> frozenset[ModelFormat]:
-    """Those that are known here. An agent that tells none is of a release that served ONNX only."""
-    if not formats:
-        return frozenset({ModelFormat.ONNX})
-    return frozenset(_FORMATS[value] for value in formats if value in _FORMATS)
-
-
-def observed_from_proto(state: agent_pb2.ObservedState) -> tuple[int, Mapping[str, ObservedReplica]]:
-    """The generation, and the replicas by id."""
-    return state.generation, {replica.replica_id: _replica_from_proto(replica) for replica in state.replicas}
+def report_from_proto(state: agent_pb2.ObservedState) -> Report:
+    replicas = {replica.replica_id: _replica_from_proto(replica) for replica in state.replicas}
+    return Report(state.generation, replicas, conditions_from_proto(state.gpus))
 
 
 def _replica_from_proto(replica: agent_pb2.ObservedReplica) -> ObservedReplica:
-    if not 0 <= replica.port <= 65535:
-        raise InvalidArgumentError(f"replica {replica.replica_id} cannot listen on port {replica.port}")
     # A state that a newer agent knows and this controller does not is not READY.
     state = _STATES.get(replica.state, ReplicaState.PENDING)
     message = replica.message[:_LONGEST_MESSAGE]
-    return ObservedReplica(replica.replica_id, state, replica.port, replica.restarts, message)
+    return ObservedReplica(
+        replica_id=replica.replica_id,
+        state=state,
+        port=_check_port(replica.replica_id, replica.port),
+        restarts=replica.restarts,
+        message=message,
+        runtime=replica.runtime[:100],
+        memory_used_bytes=max(0, replica.memory_used_bytes),
+        metrics_port=_check_port(replica.replica_id, replica.metrics_port),
+        start_times=_start_times_from_proto(replica.start_times) if replica.HasField("start_times") else None,
+    )
+
+
+def _check_port(replica_id: str, port: int) -> int:
+    if not 0 <= port <= 65535:
+        raise InvalidArgumentError(f"replica {replica_id} cannot listen on port {port}")
+    return port
+
+
+def _start_times_from_proto(times: resources_pb2.StartTimes) -> StartTimes:
+    return StartTimes(times.fetch_s, times.start_s, times.load_s, times.warm_up_s, times.probe_s)
 
 
 def _check_node_name(name: str) -> str:
@@ -96,6 +111,7 @@ def desired_to_proto(desired: DesiredSet) -> agent_pb2.DesiredState:
                 replica_id=replica.replica_id,
                 version=version_to_proto(replica.version),
                 allocation=allocation_to_proto(replica.allocation),
+                serving=serving_to_proto(replica.serving),
             )
             for replica in desired.replicas
         ],
@@ -103,6 +119,19 @@ def desired_to_proto(desired: DesiredSet) -> agent_pb2.DesiredState:
 
 
 def allocation_to_proto(allocation: Allocation) -> resources_pb2.Allocation:
+    gpu = allocation.gpu
     return resources_pb2.Allocation(
-        cores=allocation.cores, threads=allocation.threads, memory_bytes=allocation.memory_bytes
+        cores=allocation.cores,
+        threads=allocation.threads,
+        memory_bytes=allocation.memory_bytes,
+        gpu=resources_pb2.GpuShare(uuid=gpu.uuid, percent=gpu.percent, memory_bytes=gpu.memory_bytes) if gpu else None,
+        is_memory_estimated=allocation.is_memory_estimated,
+    )
+
+
+def serving_to_proto(serving: Serving) -> resources_pb2.Serving:
+    return resources_pb2.Serving(
+        runtime=serving.runtime,
+        max_batch_rows=serving.max_batch_rows,
+        max_batch_wait_us=serving.max_batch_wait_us,
     )

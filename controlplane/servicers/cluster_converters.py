@@ -1,10 +1,27 @@
 """Deployments, nodes, replicas and routers to their messages."""
 
-from controlplane.domain import Deployment, DeploymentStatus, Node, Replica, ReplicaState, RouterView, Wish
-from controlplane.policy.filters import Room
+from controlplane.domain import (
+    Deployment,
+    DeploymentStatus,
+    Node,
+    NodeScheduling,
+    Replica,
+    ReplicaState,
+    RouterView,
+    Schedulability,
+    StartTimes,
+    Wish,
+)
 from controlplane.policy.observations import Observations
-from controlplane.servicers.agent_converters import allocation_to_proto
+from controlplane.policy.rooms import GpuRoom, Room
+from controlplane.servicers.agent_converters import allocation_to_proto, serving_to_proto
 from controlplane.servicers.converters import timestamp_to_proto
+from controlplane.servicers.device_converters import (
+    condition_to_proto,
+    formats_to_proto,
+    gpu_to_proto,
+    runtime_to_proto,
+)
 from modelyard.addresses import format_address
 from modelyard.resource_names import deployment_name
 from modelyard.v1 import deployments_pb2, resources_pb2
@@ -19,6 +36,9 @@ def deployment_to_proto(deployment: Deployment, status: DeploymentStatus) -> res
         threads=deployment.threads,
         memory_bytes=deployment.memory_bytes,
         no_retries=deployment.no_retries,
+        gpu_percent=deployment.gpu_percent,
+        gpu_memory_bytes=deployment.gpu_memory_bytes,
+        serving=serving_to_proto(deployment.serving),
         status=_status_to_proto(status),
     )
 
@@ -45,6 +65,31 @@ def node_to_proto(room: Room, replicas: int) -> resources_pb2.Node:
         free_memory_bytes=room.free_bytes,
         replicas=replicas,
         last_seen_time=timestamp_to_proto(node.last_seen) if node.last_seen else None,
+        scheduling=_scheduling_to_proto(room.scheduling),
+        gpus=[_gpu_use_to_proto(gpu, node) for gpu in room.gpus.values()],
+        agent_release=node.release,
+    )
+
+
+def _scheduling_to_proto(scheduling: NodeScheduling | None) -> resources_pb2.NodeScheduling:
+    if scheduling is None:
+        return resources_pb2.NodeScheduling(state=Schedulability.OPEN.name)
+    author = scheduling.author
+    return resources_pb2.NodeScheduling(
+        state=scheduling.state.name,
+        user=author.user,
+        reason=author.reason,
+        update_time=timestamp_to_proto(author.at),
+    )
+
+
+def _gpu_use_to_proto(room: GpuRoom, node: Node) -> resources_pb2.GpuUse:
+    condition = node.gpu_conditions.get(room.gpu.uuid)
+    return resources_pb2.GpuUse(
+        uuid=room.gpu.uuid,
+        free_percent=room.free_percent,
+        free_memory_bytes=room.free_bytes,
+        condition=condition_to_proto(condition) if condition else None,
     )
 
 
@@ -54,7 +99,17 @@ def _resources_to_proto(node: Node) -> resources_pb2.NodeResources:
         memory_bytes=node.memory_bytes,
         replicas_per_core=node.replicas_per_core,
         hardware_class=node.hardware_class,
-        formats=sorted(f"MODEL_FORMAT_{format_.name}" for format_ in node.formats),
+        formats=formats_to_proto(node.formats),
+        topology=[
+            resources_pb2.CpuCore(
+                number=core.number, socket=core.socket, numa_node=core.numa_node, physical_core=core.physical_core
+            )
+            for core in node.topology
+        ],
+        gpus=[gpu_to_proto(gpu) for gpu in node.gpus],
+        gpu_message=node.gpu_message,
+        runtimes=[runtime_to_proto(offer) for offer in node.runtimes],
+        driver_version=node.driver_version,
     )
 
 
@@ -75,6 +130,22 @@ def replica_to_proto(replica: Replica, node: Node | None, observations: Observat
         restarts=seen.restarts,
         message=seen.message,
         retiring=replica.wish is not Wish.RUN,
+        serving=serving_to_proto(replica.serving),
+        runtime=seen.runtime,
+        memory_used_bytes=seen.memory_used_bytes,
+        metrics_address=format_address(node.address, seen.metrics_port) if node and seen.metrics_port else "",
+        create_time=timestamp_to_proto(replica.created_at) if replica.created_at else None,
+        start_times=_start_times_to_proto(seen.start_times) if seen.start_times else None,
+    )
+
+
+def _start_times_to_proto(times: StartTimes) -> resources_pb2.StartTimes:
+    return resources_pb2.StartTimes(
+        fetch_s=times.fetch_s,
+        start_s=times.start_s,
+        load_s=times.load_s,
+        warm_up_s=times.warm_up_s,
+        probe_s=times.probe_s,
     )
 
 

@@ -1,6 +1,7 @@
 """DeploymentService: what is to be served."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,8 +19,17 @@ from modelyard.v1 import deployments_pb2 as pb
 from modelyard.v1 import deployments_pb2_grpc, resources_pb2
 
 # Fields that can be set, with the least and the largest value of those that are numbers.
-_RANGES = {"replicas": (0, 1000), "threads": (1, 1024), "memory_bytes": (0, 2**62)}
-_FIELDS = (*_RANGES, "no_retries")
+_RANGES = {
+    "replicas": (0, 1000),
+    "threads": (1, 1024),
+    "memory_bytes": (0, 2**62),
+    "gpu_percent": (0, 100),
+    "gpu_memory_bytes": (0, 2**62),
+    "serving.max_batch_rows": (0, 1 << 20),
+    "serving.max_batch_wait_us": (0, 10_000_000),
+}
+_FIELDS = (*_RANGES, "no_retries", "serving.runtime")
+_RUNTIME = re.compile(r"[a-z0-9-]{0,100}")
 
 
 class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
@@ -44,7 +54,7 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
     async def _put(self, key: DeploymentKey, changes: dict[str, Any], author: Author, allow_missing: bool) -> None:
         async with self._writing:
             current = await self._find(key, allow_missing)
-            await asyncio.to_thread(self._store.put_deployment, replace(current, **changes), author)
+            await asyncio.to_thread(self._store.put_deployment, _change(current, changes), author)
         self._on_change()
 
     async def _find(self, key: DeploymentKey, allow_missing: bool) -> Deployment:
@@ -98,14 +108,31 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
 
 
 def _parse_changes(request: pb.UpdateDeploymentRequest) -> dict[str, Any]:
-    """Which fields to set to what. Raises InvalidArgumentError."""
-    paths = list(request.update_mask.paths) or [name for name in _FIELDS if getattr(request.deployment, name)]
+    """Which fields to set to what, by path. Raises InvalidArgumentError."""
+    wished = request.deployment
+    paths = list(request.update_mask.paths) or [path for path in _FIELDS if _read(wished, path)]
     unknown = sorted(set(paths) - set(_FIELDS))
     if unknown:
         raise InvalidArgumentError(f"update_mask names {', '.join(unknown)}: it may name {', '.join(_FIELDS)}")
-    changes = {name: getattr(request.deployment, name) for name in paths}
-    for name, value in changes.items():
-        least, largest = _RANGES.get(name, (value, value))
+    changes = {path: _read(wished, path) for path in paths}
+    for path, value in changes.items():
+        least, largest = _RANGES.get(path, (value, value))
         if not least <= value <= largest:
-            raise InvalidArgumentError(f"{name} is {value}: wanted {least} to {largest}")
+            raise InvalidArgumentError(f"{path} is {value}: wanted {least} to {largest}")
+    runtime = changes.get("serving.runtime", "")
+    if not _RUNTIME.fullmatch(runtime):
+        raise InvalidArgumentError(f"{runtime[:100]!r} is no runtime: wanted one that `modelyard nodes` lists")
     return changes
+
+
+def _read(deployment: resources_pb2.Deployment, path: str) -> Any:
+    value: Any = deployment
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _change(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
+    serving = {path.removeprefix("serving."): value for path, value in changes.items() if path.startswith("serving.")}
+    own = {path: value for path, value in changes.items() if "." not in path}
+    return replace(deployment, **own, serving=replace(deployment.serving, **serving))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from controlplane.clock import Clock
-from controlplane.domain import DesiredReplica, Node, ObservedReplica
+from controlplane.domain import DesiredReplica, GpuCondition, Node, ObservedReplica
 from controlplane.sessions.mailbox import Mailbox
 from modelyard.errors import AbortedError, AlreadyExistsError, UnavailableError
 
@@ -24,6 +24,15 @@ _REMEMBERED = timedelta(hours=1)
 class DesiredSet:
     generation: int
     replicas: tuple[DesiredReplica, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an agent says of its node, all of it."""
+
+    generation: int
+    replicas: Mapping[str, ObservedReplica]
+    gpus: Mapping[str, GpuCondition]
 
 
 @dataclass(frozen=True)
@@ -84,16 +93,20 @@ class NodeSessions:
             desired = self._make_desired(entry, desired.replicas)
         self._tell(entry, desired)
 
-    def observe(
-        self, name: str, mailbox: Mailbox[DesiredSet], generation: int, observed: Mapping[str, ObservedReplica]
-    ) -> None:
+    def observe(self, name: str, mailbox: Mailbox[DesiredSet], report: Report) -> None:
         """A report that came by the stream of `mailbox`; one of a stream that was replaced is dropped."""
         entry = self._entries.get(name)
         if entry is None or entry.mailbox is not mailbox:
             return
         before = entry.node
-        entry.node = replace(before, observed_generation=generation, observed=observed, last_seen=self._clock())
-        if (before.observed_generation, before.observed) != (generation, observed):
+        entry.node = replace(
+            before,
+            observed_generation=report.generation,
+            observed=report.replicas,
+            gpu_conditions=report.gpus,
+            last_seen=self._clock(),
+        )
+        if _decisive(before) != _decisive(entry.node):
             self._on_change()
 
     def disconnect(self, name: str, mailbox: Mailbox[DesiredSet]) -> None:
@@ -135,3 +148,10 @@ class NodeSessions:
         self._is_closed = True
         for entry in self._entries.values():
             entry.mailbox.close(UnavailableError("the controller is stopping; connect again"))
+
+
+def _decisive(node: Node) -> tuple[object, ...]:
+    """What a decision may hang on of what a node reports; how busy its GPUs are changes every time."""
+    faults = {uuid: condition.fault for uuid, condition in node.gpu_conditions.items()}
+    replicas = {name: replace(seen, memory_used_bytes=0) for name, seen in node.observed.items()}
+    return node.observed_generation, replicas, faults

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from modelyard.v1 import resources_pb2 as modelyard_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18modelyard/v1/agent.proto\x12\x0cmodelyard.v1\x1a\x1cmodelyard/v1/resources.proto\"w\n\x0eSessionRequest\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x18.modelyard.v1.AgentHelloH\x00\x12/\n\x08observed\x18\x02 \x01(\x0b\x32\x1b.modelyard.v1.ObservedStateH\x00\x42\t\n\x07message\"\x9f\x01\n\nAgentHello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12.\n\tresources\x18\x04 \x01(\x0b\x32\x1b.modelyard.v1.NodeResources\x12-\n\x08observed\x18\x05 \x01(\x0b\x32\x1b.modelyard.v1.ObservedState\"T\n\rObservedState\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12/\n\x08replicas\x18\x02 \x03(\x0b\x32\x1d.modelyard.v1.ObservedReplica\"\xae\x01\n\x0fObservedReplica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.modelyard.v1.ReplicaState\x12\x0c\n\x04port\x18\x05 \x01(\x05\x12\x10\n\x08restarts\x18\x06 \x01(\x05\x12\x0b\n\x03pid\x18\x07 \x01(\x03\x12\x0f\n\x07message\x18\x08 \x01(\t\">\n\x0fSessionResponse\x12+\n\x07\x64\x65sired\x18\x01 \x01(\x0b\x32\x1a.modelyard.v1.DesiredState\"R\n\x0c\x44\x65siredState\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12.\n\x08replicas\x18\x02 \x03(\x0b\x32\x1c.modelyard.v1.DesiredReplica\"z\n\x0e\x44\x65siredReplica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12&\n\x07version\x18\x02 \x01(\x0b\x32\x15.modelyard.v1.Version\x12,\n\nallocation\x18\x03 \x01(\x0b\x32\x18.modelyard.v1.Allocation2Z\n\x0c\x41gentService\x12J\n\x07Session\x12\x1c.modelyard.v1.SessionRequest\x1a\x1d.modelyard.v1.SessionResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18modelyard/v1/agent.proto\x12\x0cmodelyard.v1\x1a\x1cmodelyard/v1/resources.proto\"w\n\x0eSessionRequest\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x18.modelyard.v1.AgentHelloH\x00\x12/\n\x08observed\x18\x02 \x01(\x0b\x32\x1b.modelyard.v1.ObservedStateH\x00\x42\t\n\x07message\"\xb0\x01\n\nAgentHello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12.\n\tresources\x18\x04 \x01(\x0b\x32\x1b.modelyard.v1.NodeResources\x12-\n\x08observed\x18\x05 \x01(\x0b\x32\x1b.modelyard.v1.ObservedState\x12\x0f\n\x07release\x18\x06 \x01(\t\"~\n\rObservedState\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12/\n\x08replicas\x18\x02 \x03(\x0b\x32\x1d.modelyard.v1.ObservedReplica\x12(\n\x04gpus\x18\x03 \x03(\x0b\x32\x1a.modelyard.v1.GpuCondition\"\x9f\x02\n\x0fObservedReplica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.modelyard.v1.ReplicaState\x12\x0c\n\x04port\x18\x05 \x01(\x05\x12\x10\n\x08restarts\x18\x06 \x01(\x05\x12\x0b\n\x03pid\x18\x07 \x01(\x03\x12\x0f\n\x07message\x18\x08 \x01(\t\x12\x0f\n\x07runtime\x18\t \x01(\t\x12\x19\n\x11memory_used_bytes\x18\n \x01(\x03\x12\x14\n\x0cmetrics_port\x18\x0b \x01(\x05\x12-\n\x0bstart_times\x18\x0c \x01(\x0b\x32\x18.modelyard.v1.StartTimes\"m\n\x0fSessionResponse\x12+\n\x07\x64\x65sired\x18\x01 \x01(\x0b\x32\x1a.modelyard.v1.DesiredState\x12-\n\x0blog_request\x18\x02 \x01(\x0b\x32\x18.modelyard.v1.LogRequest\"j\n\nLogRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x12\n\ntail_lines\x18\x03 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12\x10\n\x08previous\x18\x05 \x01(\x08\"B\n\x0eSendLogRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\x11\n\x0fSendLogResponse\"R\n\x0c\x44\x65siredState\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12.\n\x08replicas\x18\x02 \x03(\x0b\x32\x1c.modelyard.v1.DesiredReplica\"\xa2\x01\n\x0e\x44\x65siredReplica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12&\n\x07version\x18\x02 \x01(\x0b\x32\x15.modelyard.v1.Version\x12,\n\nallocation\x18\x03 \x01(\x0b\x32\x18.modelyard.v1.Allocation\x12&\n\x07serving\x18\x04 \x01(\x0b\x32\x15.modelyard.v1.Serving2\xa4\x01\n\x0c\x41gentService\x12J\n\x07Session\x12\x1c.modelyard.v1.SessionRequest\x1a\x1d.modelyard.v1.SessionResponse(\x01\x30\x01\x12H\n\x07SendLog\x12\x1c.modelyard.v1.SendLogRequest\x1a\x1d.modelyard.v1.SendLogResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,17 +25,23 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_SESSIONREQUEST']._serialized_start=72
   _globals['_SESSIONREQUEST']._serialized_end=191
   _globals['_AGENTHELLO']._serialized_start=194
-  _globals['_AGENTHELLO']._serialized_end=353
-  _globals['_OBSERVEDSTATE']._serialized_start=355
-  _globals['_OBSERVEDSTATE']._serialized_end=439
-  _globals['_OBSERVEDREPLICA']._serialized_start=442
-  _globals['_OBSERVEDREPLICA']._serialized_end=616
-  _globals['_SESSIONRESPONSE']._serialized_start=618
-  _globals['_SESSIONRESPONSE']._serialized_end=680
-  _globals['_DESIREDSTATE']._serialized_start=682
-  _globals['_DESIREDSTATE']._serialized_end=764
-  _globals['_DESIREDREPLICA']._serialized_start=766
-  _globals['_DESIREDREPLICA']._serialized_end=888
-  _globals['_AGENTSERVICE']._serialized_start=890
-  _globals['_AGENTSERVICE']._serialized_end=980
+  _globals['_AGENTHELLO']._serialized_end=370
+  _globals['_OBSERVEDSTATE']._serialized_start=372
+  _globals['_OBSERVEDSTATE']._serialized_end=498
+  _globals['_OBSERVEDREPLICA']._serialized_start=501
+  _globals['_OBSERVEDREPLICA']._serialized_end=788
+  _globals['_SESSIONRESPONSE']._serialized_start=790
+  _globals['_SESSIONRESPONSE']._serialized_end=899
+  _globals['_LOGREQUEST']._serialized_start=901
+  _globals['_LOGREQUEST']._serialized_end=1007
+  _globals['_SENDLOGREQUEST']._serialized_start=1009
+  _globals['_SENDLOGREQUEST']._serialized_end=1075
+  _globals['_SENDLOGRESPONSE']._serialized_start=1077
+  _globals['_SENDLOGRESPONSE']._serialized_end=1094
+  _globals['_DESIREDSTATE']._serialized_start=1096
+  _globals['_DESIREDSTATE']._serialized_end=1178
+  _globals['_DESIREDREPLICA']._serialized_start=1181
+  _globals['_DESIREDREPLICA']._serialized_end=1343
+  _globals['_AGENTSERVICE']._serialized_start=1346
+  _globals['_AGENTSERVICE']._serialized_end=1510
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,11 @@ class AgentServiceStub(object):
                 request_serializer=modelyard_dot_v1_dot_agent__pb2.SessionRequest.SerializeToString,
                 response_deserializer=modelyard_dot_v1_dot_agent__pb2.SessionResponse.FromString,
                 )
+        self.SendLog = channel.stream_unary(
+                '/modelyard.v1.AgentService/SendLog',
+                request_serializer=modelyard_dot_v1_dot_agent__pb2.SendLogRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_agent__pb2.SendLogResponse.FromString,
+                )
 
 
 class AgentServiceServicer(object):
@@ -34,6 +39,13 @@ class AgentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SendLog(self, request_iterator, context):
+        """The answer to a LogRequest: sent for as long as the log is followed, or until the call is ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -41,6 +53,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=modelyard_dot_v1_dot_agent__pb2.SessionRequest.FromString,
                     response_serializer=modelyard_dot_v1_dot_agent__pb2.SessionResponse.SerializeToString,
+            ),
+            'SendLog': grpc.stream_unary_rpc_method_handler(
+                    servicer.SendLog,
+                    request_deserializer=modelyard_dot_v1_dot_agent__pb2.SendLogRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_agent__pb2.SendLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -68,5 +85,22 @@ class AgentService(object):
         return grpc.experimental.stream_stream(request_iterator, target, '/modelyard.v1.AgentService/Session',
             modelyard_dot_v1_dot_agent__pb2.SessionRequest.SerializeToString,
             modelyard_dot_v1_dot_agent__pb2.SessionResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def SendLog(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(request_iterator, target, '/modelyard.v1.AgentService/SendLog',
+            modelyard_dot_v1_dot_agent__pb2.SendLogRequest.SerializeToString,
+            modelyard_dot_v1_dot_agent__pb2.SendLogResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -87,6 +87,42 @@ class ListReplicasResponse(_message.Message):
     replicas: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Replica]
     def __init__(self, replicas: _Optional[_Iterable[_Union[_resources_pb2.Replica, _Mapping]]] = ...) -> None: ...
 
+class UpdateNodeSchedulingRequest(_message.Message):
+    __slots__ = ("name", "state", "user", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: _resources_pb2.NodeScheduling.State
+    user: str
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[_resources_pb2.NodeScheduling.State, str]] = ..., user: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class UpdateNodeSchedulingResponse(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: _resources_pb2.Node
+    def __init__(self, node: _Optional[_Union[_resources_pb2.Node, _Mapping]] = ...) -> None: ...
+
+class ReadReplicaLogRequest(_message.Message):
+    __slots__ = ("name", "tail_lines", "follow", "previous")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TAIL_LINES_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    tail_lines: int
+    follow: bool
+    previous: bool
+    def __init__(self, name: _Optional[str] = ..., tail_lines: _Optional[int] = ..., follow: bool = ..., previous: bool = ...) -> None: ...
+
+class ReadReplicaLogResponse(_message.Message):
+    __slots__ = ("chunk",)
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    chunk: bytes
+    def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
+
 class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -194,6 +194,16 @@ class ClusterServiceStub(object):
                 request_serializer=modelyard_dot_v1_dot_deployments__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=modelyard_dot_v1_dot_deployments__pb2.GetStatusResponse.FromString,
                 )
+        self.UpdateNodeScheduling = channel.unary_unary(
+                '/modelyard.v1.ClusterService/UpdateNodeScheduling',
+                request_serializer=modelyard_dot_v1_dot_deployments__pb2.UpdateNodeSchedulingRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_deployments__pb2.UpdateNodeSchedulingResponse.FromString,
+                )
+        self.ReadReplicaLog = channel.unary_stream(
+                '/modelyard.v1.ClusterService/ReadReplicaLog',
+                request_serializer=modelyard_dot_v1_dot_deployments__pb2.ReadReplicaLogRequest.SerializeToString,
+                response_deserializer=modelyard_dot_v1_dot_deployments__pb2.ReadReplicaLogResponse.FromString,
+                )
 
 
 class ClusterServiceServicer(object):
@@ -218,6 +228,20 @@ class ClusterServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateNodeScheduling(self, request, context):
+        """Opens, cordons or drains a node. Returns at once: ListReplicas tells what is still there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadReplicaLog(self, request, context):
+        """What a replica's server said; with `follow` for as long as it lives.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -235,6 +259,16 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=modelyard_dot_v1_dot_deployments__pb2.GetStatusRequest.FromString,
                     response_serializer=modelyard_dot_v1_dot_deployments__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'UpdateNodeScheduling': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateNodeScheduling,
+                    request_deserializer=modelyard_dot_v1_dot_deployments__pb2.UpdateNodeSchedulingRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_deployments__pb2.UpdateNodeSchedulingResponse.SerializeToString,
+            ),
+            'ReadReplicaLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadReplicaLog,
+                    request_deserializer=modelyard_dot_v1_dot_deployments__pb2.ReadReplicaLogRequest.FromString,
+                    response_serializer=modelyard_dot_v1_dot_deployments__pb2.ReadReplicaLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -295,5 +329,39 @@ class ClusterService(object):
         return grpc.experimental.unary_unary(request, target, '/modelyard.v1.ClusterService/GetStatus',
             modelyard_dot_v1_dot_deployments__pb2.GetStatusRequest.SerializeToString,
             modelyard_dot_v1_dot_deployments__pb2.GetStatusResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def UpdateNodeScheduling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/modelyard.v1.ClusterService/UpdateNodeScheduling',
+            modelyard_dot_v1_dot_deployments__pb2.UpdateNodeSchedulingRequest.SerializeToString,
+            modelyard_dot_v1_dot_deployments__pb2.UpdateNodeSchedulingResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ReadReplicaLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/modelyard.v1.ClusterService/ReadReplicaLog',
+            modelyard_dot_v1_dot_deployments__pb2.ReadReplicaLogRequest.SerializeToString,
+            modelyard_dot_v1_dot_deployments__pb2.ReadReplicaLogResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

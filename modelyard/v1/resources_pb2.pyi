@@ -304,7 +304,7 @@ class AliasMove(_message.Message):
     def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., kind: _Optional[_Union[AliasMove.Kind, str]] = ..., from_version: _Optional[int] = ..., to_version: _Optional[int] = ..., user: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("name", "model", "alias", "replicas", "threads", "memory_bytes", "no_retries", "status")
+    __slots__ = ("name", "model", "alias", "replicas", "threads", "memory_bytes", "no_retries", "status", "gpu_percent", "gpu_memory_bytes", "serving")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
@@ -313,6 +313,9 @@ class Deployment(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     NO_RETRIES_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    GPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    GPU_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     alias: str
@@ -321,7 +324,20 @@ class Deployment(_message.Message):
     memory_bytes: int
     no_retries: bool
     status: DeploymentStatus
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., alias: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., no_retries: bool = ..., status: _Optional[_Union[DeploymentStatus, _Mapping]] = ...) -> None: ...
+    gpu_percent: int
+    gpu_memory_bytes: int
+    serving: Serving
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., alias: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., no_retries: bool = ..., status: _Optional[_Union[DeploymentStatus, _Mapping]] = ..., gpu_percent: _Optional[int] = ..., gpu_memory_bytes: _Optional[int] = ..., serving: _Optional[_Union[Serving, _Mapping]] = ...) -> None: ...
+
+class Serving(_message.Message):
+    __slots__ = ("runtime", "max_batch_rows", "max_batch_wait_us")
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_WAIT_US_FIELD_NUMBER: _ClassVar[int]
+    runtime: str
+    max_batch_rows: int
+    max_batch_wait_us: int
+    def __init__(self, runtime: _Optional[str] = ..., max_batch_rows: _Optional[int] = ..., max_batch_wait_us: _Optional[int] = ...) -> None: ...
 
 class DeploymentStatus(_message.Message):
     __slots__ = ("state", "target_version", "serving_version", "ready_replicas", "message")
@@ -350,17 +366,31 @@ class DeploymentStatus(_message.Message):
     def __init__(self, state: _Optional[_Union[DeploymentStatus.State, str]] = ..., target_version: _Optional[int] = ..., serving_version: _Optional[int] = ..., ready_replicas: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Allocation(_message.Message):
-    __slots__ = ("cores", "threads", "memory_bytes")
+    __slots__ = ("cores", "threads", "memory_bytes", "gpu", "is_memory_estimated")
     CORES_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    IS_MEMORY_ESTIMATED_FIELD_NUMBER: _ClassVar[int]
     cores: _containers.RepeatedScalarFieldContainer[int]
     threads: int
     memory_bytes: int
-    def __init__(self, cores: _Optional[_Iterable[int]] = ..., threads: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    gpu: GpuShare
+    is_memory_estimated: bool
+    def __init__(self, cores: _Optional[_Iterable[int]] = ..., threads: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., gpu: _Optional[_Union[GpuShare, _Mapping]] = ..., is_memory_estimated: bool = ...) -> None: ...
+
+class GpuShare(_message.Message):
+    __slots__ = ("uuid", "percent", "memory_bytes")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    percent: int
+    memory_bytes: int
+    def __init__(self, uuid: _Optional[str] = ..., percent: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Replica(_message.Message):
-    __slots__ = ("name", "replica_id", "model", "version", "alias", "node", "allocation", "state", "address", "restarts", "message", "retiring")
+    __slots__ = ("name", "replica_id", "model", "version", "alias", "node", "allocation", "state", "address", "restarts", "message", "retiring", "serving", "runtime", "memory_used_bytes", "metrics_address", "create_time", "start_times")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -373,6 +403,12 @@ class Replica(_message.Message):
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETIRING_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIMES_FIELD_NUMBER: _ClassVar[int]
     name: str
     replica_id: str
     model: str
@@ -385,24 +421,112 @@ class Replica(_message.Message):
     restarts: int
     message: str
     retiring: bool
-    def __init__(self, name: _Optional[str] = ..., replica_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., node: _Optional[str] = ..., allocation: _Optional[_Union[Allocation, _Mapping]] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., address: _Optional[str] = ..., restarts: _Optional[int] = ..., message: _Optional[str] = ..., retiring: bool = ...) -> None: ...
+    serving: Serving
+    runtime: str
+    memory_used_bytes: int
+    metrics_address: str
+    create_time: _timestamp_pb2.Timestamp
+    start_times: StartTimes
+    def __init__(self, name: _Optional[str] = ..., replica_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., node: _Optional[str] = ..., allocation: _Optional[_Union[Allocation, _Mapping]] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., address: _Optional[str] = ..., restarts: _Optional[int] = ..., message: _Optional[str] = ..., retiring: bool = ..., serving: _Optional[_Union[Serving, _Mapping]] = ..., runtime: _Optional[str] = ..., memory_used_bytes: _Optional[int] = ..., metrics_address: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_times: _Optional[_Union[StartTimes, _Mapping]] = ...) -> None: ...
+
+class StartTimes(_message.Message):
+    __slots__ = ("fetch_s", "start_s", "load_s", "warm_up_s", "probe_s")
+    FETCH_S_FIELD_NUMBER: _ClassVar[int]
+    START_S_FIELD_NUMBER: _ClassVar[int]
+    LOAD_S_FIELD_NUMBER: _ClassVar[int]
+    WARM_UP_S_FIELD_NUMBER: _ClassVar[int]
+    PROBE_S_FIELD_NUMBER: _ClassVar[int]
+    fetch_s: float
+    start_s: float
+    load_s: float
+    warm_up_s: float
+    probe_s: float
+    def __init__(self, fetch_s: _Optional[float] = ..., start_s: _Optional[float] = ..., load_s: _Optional[float] = ..., warm_up_s: _Optional[float] = ..., probe_s: _Optional[float] = ...) -> None: ...
 
 class NodeResources(_message.Message):
-    __slots__ = ("cores", "memory_bytes", "replicas_per_core", "hardware_class", "formats")
+    __slots__ = ("cores", "memory_bytes", "replicas_per_core", "hardware_class", "formats", "topology", "gpus", "gpu_message", "runtimes", "driver_version")
     CORES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_PER_CORE_FIELD_NUMBER: _ClassVar[int]
     HARDWARE_CLASS_FIELD_NUMBER: _ClassVar[int]
     FORMATS_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    GPU_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RUNTIMES_FIELD_NUMBER: _ClassVar[int]
+    DRIVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     cores: _containers.RepeatedScalarFieldContainer[int]
     memory_bytes: int
     replicas_per_core: int
     hardware_class: str
     formats: _containers.RepeatedScalarFieldContainer[ModelFormat]
-    def __init__(self, cores: _Optional[_Iterable[int]] = ..., memory_bytes: _Optional[int] = ..., replicas_per_core: _Optional[int] = ..., hardware_class: _Optional[str] = ..., formats: _Optional[_Iterable[_Union[ModelFormat, str]]] = ...) -> None: ...
+    topology: _containers.RepeatedCompositeFieldContainer[CpuCore]
+    gpus: _containers.RepeatedCompositeFieldContainer[Gpu]
+    gpu_message: str
+    runtimes: _containers.RepeatedCompositeFieldContainer[RuntimeOffer]
+    driver_version: str
+    def __init__(self, cores: _Optional[_Iterable[int]] = ..., memory_bytes: _Optional[int] = ..., replicas_per_core: _Optional[int] = ..., hardware_class: _Optional[str] = ..., formats: _Optional[_Iterable[_Union[ModelFormat, str]]] = ..., topology: _Optional[_Iterable[_Union[CpuCore, _Mapping]]] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., gpu_message: _Optional[str] = ..., runtimes: _Optional[_Iterable[_Union[RuntimeOffer, _Mapping]]] = ..., driver_version: _Optional[str] = ...) -> None: ...
+
+class CpuCore(_message.Message):
+    __slots__ = ("number", "socket", "numa_node", "physical_core")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SOCKET_FIELD_NUMBER: _ClassVar[int]
+    NUMA_NODE_FIELD_NUMBER: _ClassVar[int]
+    PHYSICAL_CORE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    socket: int
+    numa_node: int
+    physical_core: int
+    def __init__(self, number: _Optional[int] = ..., socket: _Optional[int] = ..., numa_node: _Optional[int] = ..., physical_core: _Optional[int] = ...) -> None: ...
+
+class Gpu(_message.Message):
+    __slots__ = ("uuid", "hardware_class", "memory_bytes", "compute_capability", "parent_uuid", "pci_bus_id", "shares", "whole_because")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_CAPABILITY_FIELD_NUMBER: _ClassVar[int]
+    PARENT_UUID_FIELD_NUMBER: _ClassVar[int]
+    PCI_BUS_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    hardware_class: str
+    memory_bytes: int
+    compute_capability: str
+    parent_uuid: str
+    pci_bus_id: str
+    shares: _containers.RepeatedScalarFieldContainer[int]
+    whole_because: str
+    def __init__(self, uuid: _Optional[str] = ..., hardware_class: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., compute_capability: _Optional[str] = ..., parent_uuid: _Optional[str] = ..., pci_bus_id: _Optional[str] = ..., shares: _Optional[_Iterable[int]] = ..., whole_because: _Optional[str] = ...) -> None: ...
+
+class GpuCondition(_message.Message):
+    __slots__ = ("uuid", "fault", "utilization_percent", "memory_used_bytes", "processes")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    UTILIZATION_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    fault: str
+    utilization_percent: int
+    memory_used_bytes: int
+    processes: int
+    def __init__(self, uuid: _Optional[str] = ..., fault: _Optional[str] = ..., utilization_percent: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., processes: _Optional[int] = ...) -> None: ...
+
+class RuntimeOffer(_message.Message):
+    __slots__ = ("name", "version", "cpu_formats", "gpu_formats")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CPU_FORMATS_FIELD_NUMBER: _ClassVar[int]
+    GPU_FORMATS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    cpu_formats: _containers.RepeatedScalarFieldContainer[ModelFormat]
+    gpu_formats: _containers.RepeatedScalarFieldContainer[ModelFormat]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., cpu_formats: _Optional[_Iterable[_Union[ModelFormat, str]]] = ..., gpu_formats: _Optional[_Iterable[_Union[ModelFormat, str]]] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("name", "node", "address", "resources", "connected", "free_core_slots", "free_memory_bytes", "replicas", "last_seen_time")
+    __slots__ = ("name", "node", "address", "resources", "connected", "free_core_slots", "free_memory_bytes", "replicas", "last_seen_time", "scheduling", "gpus", "agent_release")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -412,6 +536,9 @@ class Node(_message.Message):
     FREE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     LAST_SEEN_TIME_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULING_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    AGENT_RELEASE_FIELD_NUMBER: _ClassVar[int]
     name: str
     node: str
     address: str
@@ -421,4 +548,41 @@ class Node(_message.Message):
     free_memory_bytes: int
     replicas: int
     last_seen_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., node: _Optional[str] = ..., address: _Optional[str] = ..., resources: _Optional[_Union[NodeResources, _Mapping]] = ..., connected: bool = ..., free_core_slots: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., replicas: _Optional[int] = ..., last_seen_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    scheduling: NodeScheduling
+    gpus: _containers.RepeatedCompositeFieldContainer[GpuUse]
+    agent_release: str
+    def __init__(self, name: _Optional[str] = ..., node: _Optional[str] = ..., address: _Optional[str] = ..., resources: _Optional[_Union[NodeResources, _Mapping]] = ..., connected: bool = ..., free_core_slots: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., replicas: _Optional[int] = ..., last_seen_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., scheduling: _Optional[_Union[NodeScheduling, _Mapping]] = ..., gpus: _Optional[_Iterable[_Union[GpuUse, _Mapping]]] = ..., agent_release: _Optional[str] = ...) -> None: ...
+
+class NodeScheduling(_message.Message):
+    __slots__ = ("state", "user", "reason", "update_time")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[NodeScheduling.State]
+        OPEN: _ClassVar[NodeScheduling.State]
+        CORDONED: _ClassVar[NodeScheduling.State]
+        DRAINING: _ClassVar[NodeScheduling.State]
+    STATE_UNSPECIFIED: NodeScheduling.State
+    OPEN: NodeScheduling.State
+    CORDONED: NodeScheduling.State
+    DRAINING: NodeScheduling.State
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    state: NodeScheduling.State
+    user: str
+    reason: str
+    update_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[NodeScheduling.State, str]] = ..., user: _Optional[str] = ..., reason: _Optional[str] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class GpuUse(_message.Message):
+    __slots__ = ("uuid", "free_percent", "free_memory_bytes", "condition")
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    FREE_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    FREE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    free_percent: int
+    free_memory_bytes: int
+    condition: GpuCondition
+    def __init__(self, uuid: _Optional[str] = ..., free_percent: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., condition: _Optional[_Union[GpuCondition, _Mapping]] = ...) -> None: ...

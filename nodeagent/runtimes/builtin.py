@@ -2,12 +2,13 @@
 
 import importlib.util
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from importlib.metadata import version
 
 from nodeagent.devices.cpu import thread_environment
 from nodeagent.replica_spec import ReplicaSpec
+from nodeagent.runtimes.base import Launch, RuntimeOffer, ServerPlan
 
 # What computes a format, as Python imports it.
 _LIBRARIES = {"MODEL_FORMAT_ONNX": "onnxruntime", "MODEL_FORMAT_SAVEDMODEL": "openvino"}
@@ -23,8 +24,9 @@ class BuiltinRuntime:
     drain_timeout_s: float
     name: str = "built-in"
 
-    def formats(self) -> frozenset[str]:
-        return frozenset(name for name, library in _LIBRARIES.items() if _is_installed(library))
+    def offer(self) -> RuntimeOffer:
+        formats = frozenset(name for name, library in _LIBRARIES.items() if _is_installed(library))
+        return RuntimeOffer(version=version("modelyard"), cpu_formats=formats)
 
     def why_not(self, spec: ReplicaSpec) -> str:
         library = _LIBRARIES.get(spec.format)
@@ -32,14 +34,23 @@ class BuiltinRuntime:
             return f"it serves ONNX and SavedModels, not {spec.format.removeprefix('MODEL_FORMAT_')}"
         if not _is_installed(library):
             return f"{library} is not installed here; install this project with its extra `agent`"
+        if spec.gpu:
+            return "it computes on the CPU only"
         return ""
 
-    def command(self, spec: ReplicaSpec, file: Path, host: str, ready_fd: int) -> list[str]:
+    def plan(self, launch: Launch) -> ServerPlan:
+        return ServerPlan(partial(self._command, launch), thread_environment(launch.spec.threads))
+
+    def explain_exit(self, code: int, log_tail: str) -> str:
+        return ""
+
+    def _command(self, launch: Launch, ready_fd: int) -> list[str]:
+        spec = launch.spec
         options = {
             "model": spec.model,
             "version": spec.version,
-            "file": file,
-            "host": host,
+            "file": launch.file,
+            "host": launch.host,
             "port": 0,
             "threads": spec.threads,
             "max-message-bytes": self.max_message_bytes,
@@ -53,9 +64,6 @@ class BuiltinRuntime:
         flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         # -P: what lies in the working folder is not code to run.
         return [sys.executable, "-P", "-m", "nodeagent.modelserver", *flags, *_signature_flags(spec)]
-
-    def environment(self, spec: ReplicaSpec) -> Mapping[str, str]:
-        return thread_environment(spec.threads)
 
 
 def _signature_flags(spec: ReplicaSpec) -> list[str]:

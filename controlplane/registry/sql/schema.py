@@ -184,6 +184,11 @@ deployments = sa.Table(
     sa.Column("threads", sa.Integer, nullable=False),
     sa.Column("memory_bytes", sa.BigInteger, nullable=False),
     sa.Column("no_retries", sa.Boolean, nullable=False),
+    sa.Column("gpu_percent", sa.Integer, nullable=False),
+    sa.Column("gpu_memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("runtime", sa.String(100), nullable=False),
+    sa.Column("max_batch_rows", sa.Integer, nullable=False),
+    sa.Column("max_batch_wait_us", sa.BigInteger, nullable=False),
     sa.ForeignKeyConstraint(["model", "alias"], ["aliases.model", "aliases.name"]),
 )
 
@@ -198,6 +203,11 @@ deployment_changes = sa.Table(
     sa.Column("threads", sa.Integer),
     sa.Column("memory_bytes", sa.BigInteger),
     sa.Column("no_retries", sa.Boolean),
+    sa.Column("gpu_percent", sa.Integer),
+    sa.Column("gpu_memory_bytes", sa.BigInteger),
+    sa.Column("runtime", sa.String(100)),
+    sa.Column("max_batch_rows", sa.Integer),
+    sa.Column("max_batch_wait_us", sa.BigInteger),
     sa.Column("user_name", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("changed_at", UtcDateTime, nullable=False),
@@ -219,7 +229,26 @@ replicas = sa.Table(
     sa.Column("wish", sa.String(16), nullable=False),
     sa.Column("takes_over", sa.String(250), nullable=False),
     sa.Column("retired_in", sa.BigInteger, nullable=False),
+    sa.Column("gpu_uuid", sa.String(100), nullable=False),  # "": on the CPU
+    sa.Column("gpu_percent", sa.Integer, nullable=False),
+    sa.Column("gpu_memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("is_memory_estimated", sa.Boolean, nullable=False),
+    sa.Column("runtime", sa.String(100), nullable=False),
+    sa.Column("max_batch_rows", sa.Integer, nullable=False),
+    sa.Column("max_batch_wait_us", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcDateTime),  # null: by an earlier release
     sa.ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.number"]),
+)
+
+# Those that a person cordoned or drains; what agents say of their nodes is not kept.
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    sa.Column("name", sa.String(253), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("user_name", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
 )
 
 # One row, once there is a table: the newest. Apart from `yard`, whose row is written much more often.

@@ -11,8 +11,10 @@ from controlplane.domain import (
     Deployment,
     DeploymentKey,
     FactKind,
+    NodeScheduling,
     Plan,
     RouteTable,
+    Schedulability,
     StoredState,
     Version,
 )
@@ -33,11 +35,14 @@ from controlplane.registry.sql.rows import (
     replica_to_values,
     route_table_from_json,
     route_table_to_json,
+    scheduling_from_row,
+    scheduling_to_values,
 )
 from controlplane.registry.sql.schema import (
     aliases,
     deployment_changes,
     deployments,
+    nodes,
     replicas,
     route_table,
     versions,
@@ -77,6 +82,13 @@ class SqlStateStore:
             _keep_change(connection, author, {"model": key.model, "alias": key.alias})
             advance_revision(connection)
 
+    def put_scheduling(self, scheduling: NodeScheduling) -> None:
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(nodes).where(nodes.c.name == scheduling.node))
+            if scheduling.state is not Schedulability.OPEN:
+                connection.execute(sa.insert(nodes).values(scheduling_to_values(scheduling)))
+            advance_revision(connection)
+
     def load_state(self) -> StoredState:
         with self._database.reading() as connection:
             counters = connection.execute(sa.select(yard)).one()
@@ -89,6 +101,7 @@ class SqlStateStore:
                 versions=_load_versions(connection),
                 next_replica_number=counters.next_replica_number,
                 route_table=_load_route_table(connection),
+                scheduling=_load_scheduling(connection),
             )
 
     def apply_plan(self, plan: Plan, expected_revision: int) -> int:
@@ -159,6 +172,11 @@ def _load_versions(connection: sa.Connection) -> dict[tuple[str, int], Version]:
     )
     found = (version_from_row(row) for row in connection.execute(query))
     return {(version.model, version.number): version for version in found}
+
+
+def _load_scheduling(connection: sa.Connection) -> dict[str, NodeScheduling]:
+    found = (scheduling_from_row(row) for row in connection.execute(sa.select(nodes)))
+    return {scheduling.node: scheduling for scheduling in found}
 
 
 def _load_route_table(connection: sa.Connection) -> RouteTable:

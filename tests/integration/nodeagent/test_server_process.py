@@ -24,7 +24,9 @@ import os, signal, sys
 from pathlib import Path
 from nodeagent.replica_folder import ReplicaFolder
 from nodeagent.server_process import LaunchPlan, launch
-launch(LaunchPlan(ReplicaFolder(Path(sys.argv[1])), lambda _: ["sleep", "600"], {}, ()))
+folder = ReplicaFolder(Path(sys.argv[1]))
+folder.prepare()
+launch(LaunchPlan(folder, lambda _: ["sleep", "600"], {}, ()))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -32,7 +34,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[ReplicaFolder]:
     replicas = tmp_path / "data" / "replicas"
-    yield ReplicaFolder(replicas / "r1")
+    folder = ReplicaFolder(replicas / "r1")
+    folder.prepare()
+    yield folder
     for identity in find_marked(str(replicas)):
         identity.send_signal(signal.SIGKILL)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.processes import ProcessIdentity
-from nodeagent.replica_folder import ReplicaFolder, RunRecord
+from nodeagent.replica_folder import ReadyLine, ReplicaFolder, RunRecord
 from nodeagent.replica_spec import ReplicaSpec, TensorSpec
 
 SPEC = ReplicaSpec(
@@ -57,10 +57,10 @@ def test_a_record_that_cannot_be_read_is_none(folder: ReplicaFolder, text: str) 
 
 
 def test_the_port_is_known_when_the_whole_line_is_there(folder: ReplicaFolder) -> None:
-    assert folder.read_port() == 0
+    assert folder.read_ready() is None
     for text, port in [("", 0), ('{"program": "modelserver", "port": 40', 0), ('{"port": 4000}\n', 4000), ("x\n", 0)]:
         folder.ready.write_text(text)
-        assert folder.read_port() == port
+        assert folder.read_ready() == (ReadyLine(port) if port else None)
 
 
 def test_the_last_words_are_the_last_line_with_something_in_it(folder: ReplicaFolder) -> None:
@@ -86,7 +86,7 @@ def test_each_launch_begins_a_new_log_and_keeps_the_one_before(folder: ReplicaFo
     folder.ready.write_text('{"port": 4000}\n')
     folder.store(RECORD)
     folder.prepare()
-    assert (folder.read_port(), folder.load(), folder.last_log_line()) == (0, None, "")
+    assert (folder.read_ready(), folder.load(), folder.last_log_line()) == (None, None, "")
     assert (folder.path / "log.1").read_text() == "crashed"
 
 

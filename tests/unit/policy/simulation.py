@@ -6,13 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 from controlplane.domain import (
     Alias,
+    Author,
     ClusterSnapshot,
+    Core,
     Deployment,
     DeploymentKey,
     DeploymentStatus,
     DesiredReplica,
+    Gpu,
+    GpuCondition,
     ModelFormat,
     Node,
+    NodeScheduling,
     ObservedReplica,
     Packaging,
     Replica,
@@ -20,6 +25,8 @@ from controlplane.domain import (
     Route,
     RouterView,
     RouteTable,
+    RuntimeOffer,
+    Schedulability,
     Signature,
     StoredState,
     Timeouts,
@@ -57,6 +64,10 @@ class SimulatedNode:
     replicas_per_core: int = 1
     formats: frozenset[ModelFormat] = frozenset({ModelFormat.ONNX})
     takes_folders: bool = True
+    gpu_formats: frozenset[ModelFormat] = frozenset()
+    gpus: tuple[Gpu, ...] = ()
+    gpu_conditions: dict[str, GpuCondition] = field(default_factory=dict)
+    topology: tuple[Core, ...] = ()
     connected: bool = True
     generation: int = 0
     desired: tuple[DesiredReplica, ...] = ()
@@ -88,8 +99,11 @@ class SimulatedNode:
             observed_generation=self.generation,
             desired_generation=told[0],
             desired=told[1],
-            formats=self.formats,
             takes_folders=self.takes_folders,
+            runtimes=(RuntimeOffer("built-in", "1", self.formats, self.gpu_formats),),
+            gpus=self.gpus,
+            gpu_conditions=dict(self.gpu_conditions),
+            topology=self.topology,
         )
 
 
@@ -134,6 +148,12 @@ class SimulatedYard:
     def undeploy(self, model: str, alias: str = "production") -> None:
         kept = {k: d for k, d in self.stored.deployments.items() if k != DeploymentKey(model, alias)}
         self.stored = replace(self.stored, deployments=kept)
+
+    def schedule(self, node: str, state: Schedulability) -> None:
+        kept = {name: scheduling for name, scheduling in self.stored.scheduling.items() if name != node}
+        if state is not Schedulability.OPEN:
+            kept[node] = NodeScheduling(node, state, Author(self.now, "ada", "new disk"))
+        self.stored = replace(self.stored, scheduling=kept)
 
     # -- what time does
 

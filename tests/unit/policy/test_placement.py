@@ -3,8 +3,10 @@
 import pytest
 
 from controlplane.domain import Deployment, DeploymentState, ModelFormat, Packaging
-from controlplane.policy.filters import Demand, explain_refusal
-from controlplane.policy.placement import NO_NODE, compute_demand, compute_room
+from controlplane.policy.demand import Demand, compute_demand
+from controlplane.policy.filters import explain_refusal
+from controlplane.policy.placement import NO_NODE
+from controlplane.policy.rooms import compute_room
 from tests.unit.policy.simulation import GIB, SimulatedNode, SimulatedYard, make_version
 
 
@@ -54,7 +56,7 @@ def test_memory_that_is_given_away_is_not_given_again() -> None:
             Demand(9, GIB, ModelFormat.SAVEDMODEL),
             "node a: it needs OpenVINO; install this project there with its extra `agent`, and start the agent again",
         ),
-        (Demand(1, GIB, ModelFormat.TENSORRT), "node a: it needs a GPU with Triton"),
+        (Demand(1, GIB, ModelFormat.TENSORRT, gpu_percent=100), "node a: it needs a GPU with Triton"),
         (Demand(1, GIB), ""),
     ],
 )

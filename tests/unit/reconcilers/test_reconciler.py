@@ -14,7 +14,7 @@ from controlplane.registry.sql.database import Database
 from controlplane.registry.sql.migrate import open_database
 from controlplane.registry.sql.registry_store import SqlRegistryStore
 from controlplane.registry.sql.state_store import SqlStateStore
-from controlplane.sessions.nodes import Hello, NodeSessions
+from controlplane.sessions.nodes import Hello, NodeSessions, Report
 from controlplane.sessions.routers import RouterSessions
 from modelyard.errors import AbortedError, UnavailableError
 from tests.unit.policy.simulation import make_version
@@ -60,7 +60,7 @@ class Yard:
             replica.replica_id: ObservedReplica(replica.replica_id, ReplicaState.READY, port=80 + number)
             for number, replica in enumerate(desired.replicas)
         }
-        self.nodes.observe("a", self.agent, desired.generation, observed)
+        self.nodes.observe("a", self.agent, Report(desired.generation, observed, {}))
 
 
 @pytest.fixture

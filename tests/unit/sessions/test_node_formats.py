@@ -3,7 +3,7 @@
 import pytest
 
 from controlplane.domain import ModelFormat
-from controlplane.policy.placement import compute_room
+from controlplane.policy.rooms import compute_room
 from controlplane.servicers.agent_converters import hello_from_proto
 from controlplane.servicers.cluster_converters import node_to_proto
 from modelyard.v1 import agent_pb2, resources_pb2

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controlplane.domain import Allocation, DesiredReplica, Node, ObservedReplica, ReplicaState
-from controlplane.sessions.nodes import Hello, NodeSessions
+from controlplane.sessions.nodes import Hello, NodeSessions, Report
 from modelyard.errors import AbortedError, AlreadyExistsError, UnavailableError
 from tests.unit.policy.simulation import make_version
 
@@ -75,16 +75,16 @@ async def test_a_node_that_knows_a_later_generation_gets_one_after_it(sessions: 
 def test_only_news_wakes(sessions: Sessions) -> None:
     mailbox = sessions.register(Hello("1", NODE))
     before = sessions.changes
-    sessions.observe("a", mailbox, 5, READY)
+    sessions.observe("a", mailbox, Report(5, READY, {}))
     assert sessions.changes == before + 1
-    sessions.observe("a", mailbox, 5, dict(READY))
+    sessions.observe("a", mailbox, Report(5, dict(READY), {}))
     assert sessions.changes == before + 1
 
 
 def test_reports_of_a_replaced_stream_are_dropped(sessions: Sessions) -> None:
     old = sessions.register(Hello("1", NODE))
     sessions.register(Hello("1", NODE))
-    sessions.observe("a", old, 5, READY)
+    sessions.observe("a", old, Report(5, READY, {}))
     sessions.disconnect("a", old)
     assert sessions.view()["a"].observed == {}
     assert sessions.view()["a"].connected
@@ -101,7 +101,7 @@ async def test_a_replaced_stream_is_ended_and_another_agent_refused(sessions: Se
 
 def test_a_node_that_is_away_keeps_what_it_said_and_is_forgotten_in_the_end(sessions: Sessions) -> None:
     mailbox = sessions.register(Hello("1", NODE))
-    sessions.observe("a", mailbox, 5, READY)
+    sessions.observe("a", mailbox, Report(5, READY, {}))
     sessions.disconnect("a", mailbox)
     assert (sessions.view()["a"].observed, sessions.view()["a"].connected) == (READY, False)
     sessions.now += timedelta(hours=2)
