@@ -5,9 +5,9 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from nodeagent import replica_machine as machine
 from nodeagent import server_process
 from nodeagent.cache import ArtifactCache
 from nodeagent.canary import Prober
+from nodeagent.devices.gpu_access import GpuAccess, NoGpus
 from nodeagent.modelserver.canary_token import CANARY_TOKEN_VARIABLE
 from nodeagent.replica_folder import ReplicaFolder, RunRecord
 from nodeagent.replica_spec import ReplicaSpec
@@ -40,6 +41,7 @@ class Workshop:
     limits: Limits
     max_message_bytes: int
     log_limit_bytes: int
+    gpus: GpuAccess = field(default_factory=NoGpus)
     # Where replicas listen; "" until it is known.
     host: str = ""
 
@@ -132,6 +134,7 @@ class ReplicaActor:
     async def _step(self, event: events.Event) -> None:
         if isinstance(event, events.Exited):
             await self._let_go()
+            self._workshop.gpus.close(self.spec.replica_id)
             self._folder.forget()
         before = self._replica
         self._replica, commands = machine.handle(before, event, time.monotonic(), self._workshop.limits)
@@ -173,7 +176,7 @@ class ReplicaActor:
             case commands.Terminate():
                 self._send_signal(signal.SIGTERM)
             case commands.Kill():
-                self._send_signal(signal.SIGKILL)
+                await self._kill()
 
     async def _fetch(self) -> None:
         spec = self.spec
@@ -202,7 +205,8 @@ class ReplicaActor:
     async def _launch(self, launch: int) -> None:
         try:
             runtime = choose_runtime(self._workshop.runtimes, self.spec)
-            process, facts = await asyncio.to_thread(self._start_process, runtime)
+            gpu = await self._open_gpu()
+            process, facts = await asyncio.to_thread(self._start_process, runtime, gpu)
         except (YardError, OSError, ValueError) as error:
             self.tell(events.LaunchFailed(launch, f"the model server cannot be started: {error}"))
         else:
@@ -212,14 +216,19 @@ class ReplicaActor:
             self._server.await_listening()
             self.tell(events.Launched(launch))
 
-    def _start_process(self, runtime: Runtime) -> tuple[ServerProcess, ServerFacts]:
+    async def _open_gpu(self) -> Mapping[str, str]:
+        """The environment that gives its process its share of a GPU."""
+        share = self.spec.gpu
+        return await self._workshop.gpus.open(self.spec.replica_id, share) if share else {}
+
+    def _start_process(self, runtime: Runtime, gpu: Mapping[str, str]) -> tuple[ServerProcess, ServerFacts]:
         host = self._workshop.host
         if not host:
             raise UnavailableError("this node's address is not known before it has reached the controller")
         self._folder.prepare()
         plan = runtime.plan(Launch(self.spec, self._file, self._folder.path, host))
         facts = ServerFacts(host, secrets.token_hex(16), runtime.name, plan.port, plan.metrics_port)
-        environment = {**plan.environment, CANARY_TOKEN_VARIABLE: facts.canary_token}
+        environment = {**plan.environment, **gpu, CANARY_TOKEN_VARIABLE: facts.canary_token}
         process = server_process.launch(LaunchPlan(self._folder, plan.command, environment, self.spec.cores))
         return process, facts
 
@@ -230,6 +239,12 @@ class ReplicaActor:
                 self._folder.trim_log(self._workshop.log_limit_bytes)
             limit, facts = self._workshop.max_message_bytes, server.facts
             server.probe(partial(Prober, self.spec, facts.host, port, limit, facts.canary_token), timeout_s)
+
+    async def _kill(self) -> None:
+        # A process that is killed in the middle of its work on a GPU takes others on it along.
+        if self._server and self.spec.gpu:
+            await self._workshop.gpus.end_client(self.spec.gpu, self._server.identity.pid)
+        self._send_signal(signal.SIGKILL)
 
     def _send_signal(self, number: signal.Signals) -> None:
         if self._server:
