@@ -26,7 +26,8 @@ from nodeagent.replica_spec import ReplicaSpec, parse_spec
 from tests.unit.policy.simulation import START, SimulatedYard, make_version
 
 SPECS = (TensorSpec("x", "FP32", (-1, 3)), TensorSpec("y", "INT64", (2,)))
-PLAIN = make_version("resnet", 1)
+VERSION = make_version("resnet", 1)
+PLAIN = replace(VERSION, facts=replace(VERSION.facts, sample=Sample("1" * 64, 10, is_made=True)))
 # Larger than it may be, so that one of these would be seen in a message.
 DESCRIBED = replace(
     PLAIN,
@@ -39,7 +40,6 @@ DESCRIBED = replace(
         tags={"team": "vision"},
         details=OnnxDetails(8, {"": 17}),
         source=Source("0123abc", "run-7"),
-        sample=Sample("1" * 64, 10, is_made=True),
         origin=Origin("old@3"),
     ),
     revision=7,
