@@ -1,8 +1,11 @@
 """CPU cores: how people write sets of them, which are there, and what makes a process keep to its own."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+# Linux numbers no more than this (NR_CPUS); a mistyped range is not to fill the memory.
+_LAST_CORE = 8191
 # Each library reads its own. onnxruntime reads none of them: its thread count is an option of its sessions.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -19,12 +22,25 @@ def parse_cores(text: str) -> tuple[int, ...]:
     cores: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"{text!r} is not a set of cores: wanted numbers and ranges, as in 0-3,6")
+        if int(first) > _LAST_CORE or int(last or first) > _LAST_CORE:
+            raise ValueError(f"{text!r} is not a set of cores: their numbers go up to {_LAST_CORE}")
         cores.update(range(int(first), int(last if dash else first) + 1))
     if not cores:
         raise ValueError(f"{text!r} names no core: a range goes from the lower number to the higher, as in 0-3")
     return tuple(sorted(cores))
+
+
+def format_cores(cores: Iterable[int]) -> str:
+    """What `parse_cores` reads as these: "0-3,6"."""
+    runs: list[list[int]] = []
+    for core in sorted(cores):
+        if runs and core == runs[-1][-1] + 1:
+            runs[-1].append(core)
+        else:
+            runs.append([core])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def list_usable_cores() -> tuple[int, ...]:
@@ -48,9 +64,10 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 
 def read_cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The CPU's name as the kernel tells it; the machine's architecture where it tells none."""
+    """The CPU's name as the kernel tells it; else the machine's architecture, and on ARM which core it is."""
+    told: dict[str, str] = {}
     for line in cpuinfo.read_text().splitlines():
         key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return " ".join(value.split())
-    return os.uname().machine
+        told.setdefault(key.strip(), " ".join(value.split()))
+    part = [f"implementer {told.get('CPU implementer', '?')} part {told['CPU part']}"] if "CPU part" in told else []
+    return told.get("model name") or " ".join([os.uname().machine, *part])
