@@ -2,14 +2,14 @@
 
 from controlplane.domain import Gpu, GpuShare
 from controlplane.policy.demand import Demand
-from controlplane.policy.rooms import GpuRoom, Room
+from controlplane.policy.rooms import GpuRoom, Room, default_gpu_memory
 from controlplane.policy.wording import plural
 from modelyard.sizes import format_size
 
 
 def share_of(gpu: Gpu, demand: Demand) -> GpuShare:
     """What a replica gets of this GPU. Where no memory is stated: the same share of it as of the multiprocessors."""
-    size_bytes = demand.gpu_memory_bytes or gpu.memory_bytes * demand.gpu_percent // 100
+    size_bytes = demand.gpu_memory_bytes or default_gpu_memory(gpu, demand.gpu_percent)
     return GpuShare(gpu.uuid, demand.gpu_percent, size_bytes)
 
 
@@ -49,9 +49,12 @@ def _why_no_memory(room: GpuRoom, needed_bytes: int) -> str:
 
 
 def _is_called(hardware_class: str, name: str) -> bool:
-    """People write "A100" for what the driver calls "NVIDIA A100-SXM4-40GB"."""
-    words = name.lower().replace("-", " ").split()
-    return all(word in hardware_class.lower().replace("-", " ") for word in words)
+    """People write "A100" for what the driver calls "NVIDIA A100-SXM4-40GB". An A10 is another GPU."""
+    return _words(name) <= _words(hardware_class)
+
+
+def _words(name: str) -> set[str]:
+    return set(name.lower().replace("-", " ").split())
 
 
 def explain_gpus(room: Room, demand: Demand) -> str:
