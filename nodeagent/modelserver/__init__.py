@@ -2,8 +2,7 @@
 
     python -m nodeagent.modelserver --model NAME --version N --file PATH [--port 0 --ready-fd FD ...]
 
-SIGTERM drains it (`drain.py`). Exit codes: 0 after a drain, 2 wrong flags, 3 the model cannot be served, 4 the port
-cannot be bound; the last line on standard error says why.
+SIGTERM drains it (`drain.py`). Exit codes: `exit_codes.py`; the last line on standard error says why.
 """
 
 import os

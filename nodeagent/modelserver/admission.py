@@ -2,10 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from typing import Any
 
 from modelyard.errors import ResourceExhaustedError
+
+
+class _Place(AbstractContextManager[None]):
+    """A generator would take several times as long."""
+
+    __slots__ = ("_admission",)
+
+    def __init__(self, admission: "Admission") -> None:
+        self._admission = admission
+
+    def __enter__(self) -> None:
+        self._admission.begin()
+
+    def __exit__(self, *_error: Any) -> None:
+        self._admission.end()
 
 
 class Admission:
@@ -17,27 +32,36 @@ class Admission:
         self._on_their_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._place = _Place(self)
         self.idle_since = time.monotonic()
 
     @property
     def in_flight(self) -> int:
         return self._in_flight
 
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Raises ResourceExhaustedError at once where the limit is reached."""
+    def has_room_ahead(self) -> bool:
+        """Whether a stream may have one more request under way: the half of all places is left to others.
+
+        Its first one is admitted like any request.
+        """
+        return self._in_flight < self._limit // 2
+
+    def admit(self) -> AbstractContextManager[None]:
+        """Entered, it raises ResourceExhaustedError at once where the limit is reached."""
+        return self._place
+
+    def begin(self) -> None:
         if self._in_flight >= self._limit:
             raise ResourceExhaustedError(
-                f"{self._in_flight} requests are running or waiting on this replica, which is its limit: send fewer at"
-                " a time, or deploy more replicas"
+                f"{self._in_flight} requests are running or waiting on this replica, and its limit is {self._limit}:"
+                " send fewer at a time, or deploy more replicas"
             )
         self._in_flight += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        self._in_flight -= 1
         self._note()
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            self._note()
 
     def begin_answer(self) -> None:
         """A large answer to a slow reader is on its way long after the model has done its part."""

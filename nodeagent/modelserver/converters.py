@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelyard.errors import InvalidArgumentError, ResourceExhaustedError, UnimplementedError
 from modelyard.tensors import Array
@@ -34,6 +34,39 @@ class Inference:
     feeds: dict[str, Array]
 
 
+class TensorLayout(NamedTuple):
+    """An input as it was found to be right; `size`: the product of `shape`."""
+
+    spec: TensorSpec
+    shape: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a request with raw contents was found to be, these aside; the tensors in their order."""
+
+    output_names: list[str]
+    tensors: tuple[TensorLayout, ...]
+
+
+def layout_of(signature: Signature, request: Any, inference: Inference) -> Layout:
+    """Of a request that is right and has raw contents."""
+    shapes = [(signature.input_by_name[tensor.name], tuple(tensor.shape)) for tensor in request.inputs]
+    return Layout(inference.output_names, tuple(TensorLayout(spec, shape, math.prod(shape)) for spec, shape in shapes))
+
+
+def inference_from_layout(layout: Layout, raws: Sequence[Buffer]) -> Inference:
+    """The same as `inference_from_request` for as many raw contents. Raises InvalidArgumentError."""
+    feeds: dict[str, Array] = {}
+    for (spec, shape, size), raw in zip(layout.tensors, raws, strict=True):
+        try:
+            feeds[spec.name] = array_from_raw(spec.datatype, shape, size, raw)
+        except ValueError as error:
+            raise _wrong(spec, str(error)) from error
+    return Inference(layout.output_names, feeds)
+
+
 def inference_from_request(
     signature: Signature, request: Any, raws: Sequence[Buffer], max_string_elements: int
 ) -> Inference:
@@ -52,18 +85,26 @@ def response_from_outputs(
 
     Raises ResourceExhaustedError where they are more than `max_bytes`.
     """
+    outputs = list(outputs)
+    for name, array in zip(output_names, outputs, strict=True):
+        response.outputs.add(name=name, datatype=signature.output_by_name[name].datatype.name, shape=array.shape)
+    return raws_from_outputs(signature, output_names, outputs, max_bytes)
+
+
+def raws_from_outputs(
+    signature: Signature, output_names: Sequence[str], outputs: Iterable[Array], max_bytes: int
+) -> list[Buffer]:
+    """Raises ResourceExhaustedError where they are more than `max_bytes`."""
     raws: list[Buffer] = []
     size_bytes = 0
     for name, array in zip(output_names, outputs, strict=True):
-        datatype = signature.output_by_name[name].datatype
-        raw = raw_from_array(datatype, array)
+        raw = raw_from_array(signature.output_by_name[name].datatype, array)
         size_bytes += len(raw)
         if size_bytes > max_bytes:
             raise ResourceExhaustedError(
                 f"the answer takes more than the {max_bytes} bytes that --max-message-bytes allows: ask for fewer"
                 " outputs, or send a smaller batch"
             )
-        response.outputs.add(name=name, datatype=datatype.name, shape=array.shape)
         raws.append(raw)
     return raws
 

@@ -6,6 +6,7 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as pb
 
+from nodeagent.modelserver.batch import NEVER_MERGED, BatchLimits
 from nodeagent.modelserver.datatypes import config_name
 from nodeagent.modelserver.session import Engine
 from nodeagent.modelserver.signature import Signature, TensorSpec
@@ -22,7 +23,14 @@ def model_metadata(model: str, version: str, signature: Signature, engine: Engin
 
 
 def model_config(
-    model: str, version: str, signature: Signature, engine: Engine, *, max_batch_size: int, concurrent_runs: int
+    model: str,
+    version: str,
+    signature: Signature,
+    engine: Engine,
+    *,
+    max_batch_size: int,
+    device: str = "cpu",
+    batches: BatchLimits = NEVER_MERGED,
 ) -> Any:
     """As Triton would describe the same model: `dims` leave out the batch dimension where there is one."""
     batched = signature.has_batch_dimension
@@ -35,7 +43,10 @@ def model_config(
         output=[_tensor_config(model_config_pb2.ModelOutput, spec, batched) for spec in signature.outputs],
     )
     config.version_policy.specific.versions.append(int(version))
-    config.instance_group.add(name=f"{model}_0", count=concurrent_runs, kind="KIND_CPU")
+    config.instance_group.add(name=f"{model}_0", count=1, kind="KIND_CPU" if device == "cpu" else "KIND_GPU")
+    if batches.max_rows > 1:
+        config.dynamic_batching.preferred_batch_size.append(batches.max_rows)
+        config.dynamic_batching.max_queue_delay_microseconds = batches.max_wait_ns // 1000
     for name, value in engine.parameters.items():
         config.parameters[name].string_value = value
     return pb.ModelConfigResponse(config=config)

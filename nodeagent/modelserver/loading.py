@@ -1,5 +1,7 @@
 """Which session a model gets, by what lies in its file or folder."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +12,33 @@ from nodeagent.modelserver.settings import ServerSettings
 _SAVED_MODEL = "saved_model.pb"
 
 
-def load_session(settings: ServerSettings) -> Session[Any]:
-    """Imports only what computes this model: each of the libraries takes a good part of a replica's start.
+def find_session(settings: ServerSettings) -> Callable[[], Session[Any]]:
+    """What loads the model. Imports only what computes it: each of the libraries takes a good part of a start.
 
-    Raises InvalidArgumentError where it cannot be served.
+    Raises InvalidArgumentError where it cannot be served, as loading it does.
     """
     if (settings.file / _SAVED_MODEL).exists():
-        return _load_savedmodel(settings)
+        return _find_openvino(settings)
     from nodeagent.modelserver.onnx_session import OnnxSession
 
-    file = _find_onnx(settings.file) if settings.file.is_dir() else settings.file
-    return OnnxSession(file, threads=settings.threads, max_string_elements=settings.max_string_elements)
+    return partial(
+        OnnxSession,
+        _find_onnx(settings.file) if settings.file.is_dir() else settings.file,
+        threads=settings.threads,
+        max_string_elements=settings.max_string_elements,
+        device=settings.device,
+        gpu_memory_bytes=settings.gpu_memory_bytes,
+    )
 
 
-def _load_savedmodel(settings: ServerSettings) -> Session[Any]:
+def _find_openvino(settings: ServerSettings) -> Callable[[], Session[Any]]:
+    if settings.device != "cpu":
+        raise InvalidArgumentError("SavedModels are computed on the CPU here: leave out --device")
     from nodeagent.modelserver.openvino_session import OpenVinoSession
 
-    return OpenVinoSession(settings.file, threads=settings.threads, inputs=settings.inputs, outputs=settings.outputs)
+    return partial(
+        OpenVinoSession, settings.file, threads=settings.threads, inputs=settings.inputs, outputs=settings.outputs
+    )
 
 
 def _find_onnx(folder: Path) -> Path:

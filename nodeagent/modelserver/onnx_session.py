@@ -1,33 +1,23 @@
-"""One ONNX model loaded into onnxruntime: the only module that imports it."""
+"""One ONNX model loaded into onnxruntime: only modules called onnx_* import it."""
 
 import ctypes
 import math
-import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from weakref import WeakSet
 
 import numpy as np
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from modelyard.errors import (
-    InternalError,
-    InvalidArgumentError,
-    ResourceExhaustedError,
-    UnavailableError,
-    YardError,
-)
+from modelyard.errors import InvalidArgumentError, ResourceExhaustedError, YardError
 from modelyard.tensors import Array
 from nodeagent.modelserver.datatypes import BF16_ONNX_ELEMENT_TYPE, STRING_ONNX_ELEMENT_TYPE
+from nodeagent.modelserver.onnx_errors import domain_error, load_error
+from nodeagent.modelserver.onnx_options import check_providers, choose_providers, session_options
+from nodeagent.modelserver.onnx_work import has_steady_work
 from nodeagent.modelserver.session import Engine
 from nodeagent.modelserver.signature import Signature, signature_of
-
-# What onnxruntime raises when a node of the graph cannot compute what it was given: the shapes or values did not fit.
-_ERRORS_OF_THE_DATA = (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.RuntimeException, ValueError)
-_LOAD_PREFIX = re.compile(r"Load model from .+? failed:\s*(?:Fatal error:\s*)?")
-_CODE_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
-_SOURCE_PLACE = re.compile(r"\S+\.(?:cc|h):\d+ (?:.* was false\. |[^()]*\([^)]*\)(?: const)? ?)?")
 
 
 class OnnxRun:
@@ -47,18 +37,21 @@ class OnnxSession:
 
     runs_one_at_a_time = False
 
-    def __init__(self, file: Path, *, threads: int, max_string_elements: int) -> None:
-        """`max_string_elements`: of all outputs of a run together.
+    def __init__(
+        self, file: Path, *, threads: int, max_string_elements: int, device: str = "cpu", gpu_memory_bytes: int = 0
+    ) -> None:
+        """`max_string_elements`: of all outputs of a run together. `device`: "cpu" or "cuda".
 
-        Raises InvalidArgumentError where the file is not a model that this server can serve.
+        Raises InvalidArgumentError where the file is not a model that this server can serve, or not on this device.
         """
+        providers = choose_providers(device, gpu_memory_bytes, ort.get_available_providers())
+        if device != "cpu":
+            ort.preload_dlls()  # those of CUDA and cuDNN that lie in Python packages, where no loader looks
         try:
-            self._session = ort.InferenceSession(
-                str(file), _session_options(threads), providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(str(file), session_options(threads), providers=providers)
         except Exception as error:  # onnxruntime has fifteen kinds, all of them direct children of Exception
-            reason = _LOAD_PREFIX.sub("", shorten(str(error)))
-            raise InvalidArgumentError(f"onnxruntime cannot load it: {reason}") from error
+            raise load_error(error) from error
+        check_providers(device, self._session.get_providers())
         self.engine = Engine(
             "onnxruntime_onnx",
             "onnxruntime",
@@ -66,11 +59,19 @@ class OnnxSession:
         )
         self.signature: Signature = signature_of(self._session.get_inputs(), self._session.get_outputs())
         self._check_model()
+        self._file, self._is_on_cpu = file, device == "cpu"
         self._runs: WeakSet[OnnxRun] = WeakSet()
         self._is_terminated = False
         self._max_string_elements = max_string_elements
         self._gives_strings = any(spec.datatype.name == "BYTES" for spec in self.signature.outputs)
         self._gives_ort_values = self._needs_ort_values()
+
+    @cached_property
+    def has_steady_work(self) -> bool:
+        try:
+            return self._is_on_cpu and has_steady_work(self._file)
+        except OSError:
+            return False
 
     def begin_run(self) -> OnnxRun:
         run = OnnxRun()
@@ -98,11 +99,7 @@ class OnnxSession:
         except YardError:
             raise
         except Exception as error:
-            raise _domain_error(error) from error
-
-    def warm_up(self) -> None:
-        """One inference of zeros, so that the first request does not pay for the memory arena. Raises as `run` does."""
-        self.run([spec.name for spec in self.signature.outputs], {s.name: s.zeros() for s in self.signature.inputs})
+            raise domain_error(error) from error
 
     def terminate(self) -> None:
         """Ends what runs now at its next node; every later run fails."""
@@ -159,26 +156,6 @@ class OnnxSession:
         ]
 
 
-def _session_options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    # The allocation says how many cores this replica has. OMP_NUM_THREADS means nothing to onnxruntime.
-    options.intra_op_num_threads = threads
-    # Independent branches one after the other: a second pool would only fight the first for the same cores.
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # A spinning pool burns the cores of its neighbours, and of this process's own gRPC threads, between two requests.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # The arena keeps the memory of the largest request so far: malloc and page faults for each run cost more.
-    options.enable_cpu_mem_arena = True
-    options.enable_mem_reuse = True
-    # With the arena, the plan kept for each set of input shapes takes half a kilobyte; without it, memory without end.
-    options.enable_mem_pattern = True
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3  # errors; warnings are about the model's style
-    return options
-
-
 def _ort_value(array: Array, element_type: int) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, element_type)
 
@@ -188,20 +165,3 @@ def _bits(value: ort.OrtValue) -> Array:
     shape, size = value.shape(), value.tensor_size_in_bytes()
     raw = ctypes.string_at(value.data_ptr(), size) if size else b""
     return np.frombuffer(raw, np.uint16).reshape(shape)
-
-
-def _domain_error(error: Exception) -> YardError:
-    text = str(error)
-    if "terminate flag" in text:
-        return UnavailableError("the replica was stopped before it had finished; send the request again")
-    if "Failed to allocate memory" in text or isinstance(error, MemoryError):
-        return ResourceExhaustedError(f"not enough memory for this request: {shorten(text)}")
-    if isinstance(error, _ERRORS_OF_THE_DATA):
-        return InvalidArgumentError(f"the model cannot compute these inputs: {shorten(text)}")
-    return InternalError(f"onnxruntime failed: {shorten(text)}")
-
-
-def shorten(text: str, limit: int = 300) -> str:
-    """An error text of onnxruntime without its codes and the places in its source files."""
-    line = _SOURCE_PLACE.sub("", _CODE_PREFIX.sub("", " ".join(text.split())))
-    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -71,6 +71,7 @@ class OpenVinoSession:
     """A loaded model. `run` may be called from several threads, and computes for them one after the other."""
 
     runs_one_at_a_time = True
+    has_steady_work = False
 
     def __init__(self, folder: Path, *, threads: int, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> None:
         """`inputs` and `outputs`: the keys of the served signature; none: all that OpenVINO finds, by its names.
@@ -123,10 +124,6 @@ class OpenVinoSession:
             raise
         except Exception as error:
             raise domain_error(error) from error
-
-    def warm_up(self) -> None:
-        """One inference of zeros, so that the first request does not pay for the memory. Raises as `run` does."""
-        self.run([spec.name for spec in self.signature.outputs], {s.name: s.zeros() for s in self.signature.inputs})
 
     def terminate(self) -> None:
         """Ends what runs now after its operator; every later run fails."""

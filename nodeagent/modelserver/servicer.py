@@ -14,9 +14,14 @@ from tritonclient.grpc import service_pb2 as pb
 
 from modelyard.errors import InvalidArgumentError, UnimplementedError, YardError
 from nodeagent.modelserver.dataplane import DataPlane
+from nodeagent.modelserver.known_requests import KnownRequests
+from nodeagent.modelserver.ordered_stream import OrderedStream
 from nodeagent.modelserver.wire import Buffer, join_raw_contents, join_stream_response, split_raw_contents
 
 Parse = Callable[[Any, bytes], Any]  # of a class of messages, and the bytes of one
+
+_SMALL_ANSWER = 1 << 14
+_MOST_OF_A_STREAM = 16  # requests of one stream under way at once
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
@@ -61,19 +66,26 @@ def _unary(method: Any, behaviour: Callable[[Any], Any], parse: Parse) -> Any:
 
 
 def _infer(dataplane: DataPlane, parse: Parse) -> Callable[..., Any]:
+    requests = KnownRequests(partial(parse, pb.ModelInferRequest))
+
     async def infer(data: bytes, context: Any) -> bytes:
-        response, raws = await dataplane.infer(*_parse_infer_request(parse, data))
-        dataplane.admission.begin_answer()
-        context.add_done_callback(lambda _: dataplane.admission.end_answer())
-        return join_raw_contents(response.SerializeToString(), raws)
+        known, request_raws = requests.find(data)
+        response, raws = await dataplane.infer(known.message, request_raws, context.time_remaining(), known)
+        answer = join_raw_contents(response.SerializeToString(), raws)
+        if len(answer) > _SMALL_ANSWER:  # a small one is in the connection's buffer at once
+            dataplane.admission.begin_answer()
+            context.add_done_callback(lambda _: dataplane.admission.end_answer())
+        return answer
 
     return infer
 
 
 def _stream_infer(dataplane: DataPlane, parse: Parse) -> Callable[..., AsyncIterator[bytes]]:
-    async def stream_infer(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
-        async for data in requests:
-            answer = await _stream_answer(dataplane, parse, data)
+    async def stream_infer(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        stream = OrderedStream(_MOST_OF_A_STREAM, dataplane.admission.has_room_ahead)
+        # A generator that is given up while it is sending learns of it only when it is collected.
+        context.add_done_callback(lambda _: stream.cancel())
+        async for answer in stream.answers(requests, partial(_stream_answer, dataplane, parse)):
             dataplane.admission.begin_answer()
             try:
                 yield answer
@@ -101,7 +113,7 @@ async def _stream_answer(dataplane: DataPlane, parse: Parse, data: bytes) -> byt
 
 
 def _parse_infer_request(parse: Parse, data: bytes) -> tuple[Any, Sequence[Buffer]]:
-    rest, raws = split_raw_contents(data)
+    rest, raws, _ = split_raw_contents(data)
     request = parse(pb.ModelInferRequest, rest)
     return request, raws or request.raw_input_contents
 

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from modelyard.errors import UnavailableError
 from modelyard.tensors import Array
 from nodeagent.modelserver.signature import Signature
+
+
+class DeviceLostError(UnavailableError):
+    """What computes is of no use to this process any more, as after a fault of its GPU: only a new process helps."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,14 @@ class Session(Protocol[_Run]):
     def runs_one_at_a_time(self) -> bool:
         """Whether a second call of `run` waits for the first."""
 
+    @property
+    def has_steady_work(self) -> bool:
+        """Whether how long a run takes follows from the shapes of its inputs, and it runs on the caller's thread."""
+
     def begin_run(self) -> _Run: ...
 
     def run(self, output_names: list[str], feeds: dict[str, Array], run: _Run | None = None) -> list[Array]:
         """The named outputs, in that order, which belong to the caller. Raises YardError."""
-
-    def warm_up(self) -> None:
-        """One inference of zeros, so that the first request does not pay for memory. Raises as `run` does."""
 
     def terminate(self) -> None:
         """Ends what runs now at its next node; every later run fails."""

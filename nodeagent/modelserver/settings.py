@@ -27,7 +27,12 @@ class ServerSettings:
     host: str
     port: int
     threads: int
-    concurrent_runs: int
+    device: str
+    gpu_memory_bytes: int
+    sample: Path | None
+    max_batch_rows: int
+    max_batch_wait_us: int
+    metrics_port: int | None
     max_message_bytes: int
     max_typed_bytes: int
     max_string_elements: int
@@ -67,7 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="IP address to listen on")
     add("--port", type=_port, default=0, help="0: any free port, told on --ready-fd")
     add("--threads", type=_whole_number, default=1, help="threads of one inference")
-    add("--concurrent-runs", type=_whole_number, default=1, help="inferences that may run at the same time")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: ONNX on the GPU that this process sees first")
+    add("--gpu-memory-bytes", type=_count, default=0, help="most that onnxruntime takes of the GPU; 0: no limit")
+    add("--sample", type=Path, help="inputs to warm up with, an .npz file; none: zeros")
+    add("--max-batch-rows", type=_count, default=0, help="of requests merged into one; 0: as many as help, 1: never")
+    add("--max-batch-wait-us", type=_count, default=0, help="longest wait for others to merge with")
+    add("--metrics-port", type=_port, help="for Prometheus; 0: any free port, told on --ready-fd; none: no metrics")
     add("--max-message-bytes", type=_message_bytes, default=256 << 20, help="largest request or answer")
     add("--max-typed-bytes", type=_message_bytes, default=8 << 20, help="of a request, what is no raw_input_contents")
     add("--max-string-elements", type=_whole_number, default=1 << 20, help="strings (BYTES) of a request or an answer")
@@ -90,6 +100,12 @@ def _model_name(text: str) -> str:
 def _whole_number(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not int(text) < 2**53:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
 
 

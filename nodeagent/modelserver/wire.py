@@ -11,7 +11,7 @@ from modelyard.varint import encode_varint
 
 Buffer = bytes | memoryview
 
-_LENGTH_DELIMITED = 2  # the wire type of strings, bytes and messages: of all fields of a ModelInferRequest
+LENGTH_DELIMITED = 2  # the wire type of strings, bytes and messages: of all fields of a ModelInferRequest
 _RAW_INPUT_CONTENTS = 7
 _RAW_OUTPUT_CONTENTS = 6
 _INFER_RESPONSE = 2  # the field of a ModelStreamInferResponse
@@ -23,6 +23,7 @@ class SplitMessage(NamedTuple):
 
     rest: bytes
     raws: list[memoryview]
+    spans: list[tuple[int, int]]  # where in the message they begin and end
 
 
 def split_raw_contents(data: bytes) -> SplitMessage:
@@ -30,25 +31,27 @@ def split_raw_contents(data: bytes) -> SplitMessage:
     try:
         return _split(data)
     except (IndexError, ValueError):
-        return SplitMessage(data, [])
+        return SplitMessage(data, [], [])
 
 
 def _split(data: bytes) -> SplitMessage:
     view, position = memoryview(data), 0
     rest: list[memoryview] = []
     raws: list[memoryview] = []
+    spans: list[tuple[int, int]] = []
     while position < len(data):
         start = position
-        tag, position = _read_varint(data, position)
-        length, position = _read_varint(data, position)
+        tag, position = read_varint(data, position)
+        length, position = read_varint(data, position)
         position += length
-        if tag & 7 != _LENGTH_DELIMITED or position > len(data) or len(rest) + len(raws) == _MOST_FIELDS:
+        if tag & 7 != LENGTH_DELIMITED or position > len(data) or len(rest) + len(raws) == _MOST_FIELDS:
             raise ValueError("not a ModelInferRequest as clients send it")
         if tag >> 3 == _RAW_INPUT_CONTENTS:
             raws.append(view[position - length : position])
+            spans.append((position - length, position))
         else:
             rest.append(view[start:position])
-    return SplitMessage(b"".join(rest), raws)
+    return SplitMessage(b"".join(rest), raws, spans)
 
 
 def join_raw_contents(rest: bytes, raws: Sequence[Buffer]) -> bytes:
@@ -74,10 +77,10 @@ def _size_bytes(part: Buffer) -> int:
 
 
 def _field_head(field: int, length: int) -> bytes:
-    return bytes([field << 3 | _LENGTH_DELIMITED]) + encode_varint(length)
+    return bytes([field << 3 | LENGTH_DELIMITED]) + encode_varint(length)
 
 
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+def read_varint(data: Buffer, position: int) -> tuple[int, int]:
     """The number, and the position after it. Raises IndexError where the data ends first, ValueError beyond 5 bytes."""
     number = 0
     for shift in range(0, 35, 7):  # 2**35: more than a message can be long

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import queue
 import signal
@@ -211,15 +212,6 @@ async def test_a_long_run_holds_up_nobody_but_the_queue(start_server: StartServe
         assert (await stub.ModelInfer(counting_request(3), timeout=30)).model_name == "m"
 
 
-def test_concurrent_runs_run_at_the_same_time(start_server: StartServer, tmp_path: Path) -> None:
-    server = start_server(write_counting_model(tmp_path / "m.onnx"), "--concurrent-runs", "2")
-    with stub_of(server) as stub:
-        long_run = stub.ModelInfer.future(counting_request(1_000_000))
-        assert stub.ModelInfer(counting_request(3), timeout=30).model_name == "m"
-        assert not long_run.done()
-        long_run.result()
-
-
 def test_it_outlives_its_starter(tmp_path: Path) -> None:
     """The starter dies with all its pipes; the server answers on, and still logs and drains."""
     file = write_scale_model(tmp_path / "m.onnx", 2.0)
@@ -239,7 +231,7 @@ def test_it_outlives_its_starter(tmp_path: Path) -> None:
     server = psutil.Process(int(parent.stdout.readline()))
     try:
         with os.fdopen(read_end) as pipe:
-            port = int(pipe.readline().rpartition(":")[2].strip(" }\n"))
+            port = json.loads(pipe.readline())["port"]
         parent.kill()
         parent.wait()
         server.send_signal(signal.SIGHUP)
@@ -284,3 +276,32 @@ def test_a_model_that_refuses_zeros_is_served(start_server: StartServer, tmp_pat
     request.inputs.add(name="shape", datatype="INT64", shape=[2]).contents.int64_contents.extend([2, 3])
     with stub_of(server) as stub:
         assert list(stub.ModelInfer(request, timeout=30).outputs[0].shape) == [2, 3]
+
+
+def test_a_lost_gpu_ends_the_process_with_a_code_and_a_sentence(tmp_path: Path) -> None:
+    """The failure is made up, on a CPU; what comes of it is real."""
+    file = write_scale_model(tmp_path / "m.onnx", 2.0)
+    code = (
+        "from nodeagent.modelserver import main, onnx_errors, onnx_session\n"
+        "def fail(*_):\n"
+        "    raise onnx_errors.domain_error(RuntimeError('CUDA failure 719: unspecified launch failure ; GPU=0 ; x'))\n"
+        "onnx_session.OnnxSession.run = fail\n"
+        "main.main()\n"
+    )
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-c", code, "--model", "m", "--version", "3", "--file", str(file)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "--ready-fd", str(write_end)], stderr=log, pass_fds=[write_end])
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end) as pipe:
+            address = json.loads(pipe.readline())["address"]
+        with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
+            service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(scale_request([1, 2, 3, 4]), timeout=30)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "its GPU failed (CUDA error 719: unspecified launch failure)" in str(caught.value.details())
+        assert process.wait(30) == 5
+    finally:
+        process.kill()
+        process.wait()
+    assert "its GPU failed (CUDA error 719" in (tmp_path / "log").read_text().splitlines()[-1]

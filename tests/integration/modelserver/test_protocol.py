@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,11 @@ def answers(channel: grpc.Channel) -> bool:
     return bool(response.raw_output_contents[0] == infer_request().raw_input_contents[0])
 
 
-def test_the_ready_line_tells_the_port(server: Program) -> None:
-    assert server.facts == {
-        "program": "modelserver",
-        "address": f"127.0.0.1:{server.facts['port']}",
-        "port": server.facts["port"],
-    }
+def test_the_ready_line_tells_the_port_and_how_the_start_went(server: Program) -> None:
+    facts = dict(server.facts)
+    times = [facts.pop(name) for name in ("began", "loaded", "warm")]
+    assert facts == {"program": "modelserver", "address": f"127.0.0.1:{facts['port']}", "port": facts["port"]}
+    assert times == sorted(times) and times[-1] < time.monotonic()
 
 
 def test_what_a_client_may_ask(server: Program) -> None:

@@ -126,9 +126,20 @@ async def test_a_run_that_nobody_waits_for_is_cancelled(
 async def test_beyond_the_limit_requests_are_refused_at_once(plane: DataPlane) -> None:
     results = await asyncio.gather(*(infer(plane, infer_request()) for _ in range(5)), return_exceptions=True)
     refused = [result for result in results if isinstance(result, ResourceExhaustedError)]
-    assert len(refused) == 3 and "2 requests are running or waiting" in refused[0].message
+    assert (
+        len(refused) == 3
+        and "2 requests are running or waiting on this replica, and its limit is 2" in refused[0].message
+    )
     assert plane.admission.in_flight == 0
     await infer(plane, infer_request())
+    [stats] = plane.model_statistics(pb.ModelStatisticsRequest()).model_stats
+    assert (stats.inference_stats.success.count, stats.inference_stats.fail.count) == (3, 3)
+
+
+async def test_a_probe_that_is_refused_is_not_counted(plane: DataPlane) -> None:
+    asked = [infer(plane, infer_request(request_id=request_id)) for request_id in ("", "", TOKEN)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(results[2], ResourceExhaustedError) and success_count(plane) == 2
 
 
 async def test_a_request_that_is_given_up_leaves_no_trace(plane: DataPlane) -> None:

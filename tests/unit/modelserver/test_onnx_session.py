@@ -9,7 +9,8 @@ from onnx import TensorProto, helper
 
 from modelyard.datatypes import DATATYPES, Datatype
 from modelyard.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
-from nodeagent.modelserver.onnx_session import OnnxSession, shorten
+from nodeagent.modelserver.onnx_errors import shorten
+from nodeagent.modelserver.onnx_session import OnnxSession
 from tests.harness.onnx_models import tensor, write_identity_model, write_model, write_sum_model
 
 
@@ -32,7 +33,7 @@ def test_every_type_goes_in_and_out(datatype: Datatype, tmp_path: Path) -> None:
         [output] = session.run(["y"], {"x": array})
         assert output.dtype == datatype.dtype and output.shape == array.shape
         assert output.tolist() == array.tolist()
-    session.warm_up()
+    session.run(["y"], {"x": session.signature.inputs[0].zeros()})
 
 
 @pytest.mark.parametrize("datatype", DATATYPES, ids=lambda datatype: datatype.name)
@@ -109,7 +110,7 @@ def test_a_terminated_session_says_so(tmp_path: Path) -> None:
     session = load(write_sum_model(tmp_path / "m.onnx"))
     session.terminate()
     with pytest.raises(UnavailableError, match="stopped"):
-        session.warm_up()
+        session.run(["sum"], {"a": np.ones(1, np.float32), "b": np.ones(1, np.float32)})
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model" * 50, b"\x08\x09"])

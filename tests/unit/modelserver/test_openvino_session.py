@@ -160,7 +160,7 @@ def test_an_empty_batch_is_an_answer_or_a_refusal_and_never_a_crash() -> None:
     session = load("cnn")
     with pytest.raises(InvalidArgumentError, match="Batch size is zero"):
         session.run(["output_0"], {"image": np.zeros((0, 8, 8, 3), np.float32)})
-    session.warm_up()
+    session.run(["output_0"], load_reference("cnn").inputs)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -178,7 +178,7 @@ def test_shapes_that_do_not_fit_each_other_are_the_callers_fault(threads: int) -
 
 def test_a_terminated_session_says_so() -> None:
     session = load("cnn")
-    session.warm_up()
+    session.run(["output_0"], load_reference("cnn").inputs)
     waiting = session.begin_run()
     session.terminate()
     for run in (waiting, None):

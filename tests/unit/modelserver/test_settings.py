@@ -12,7 +12,7 @@ NEEDED = ["--model", "resnet", "--version", "3", "--file", "m.onnx"]
 def test_three_flags_are_enough() -> None:
     settings = ServerSettings.load(NEEDED)
     assert (settings.model, settings.version, settings.file) == ("resnet", 3, Path("m.onnx"))
-    assert (settings.host, settings.port, settings.threads, settings.concurrent_runs) == ("127.0.0.1", 0, 1, 1)
+    assert (settings.host, settings.port, settings.threads, settings.device) == ("127.0.0.1", 0, 1, "cpu")
 
 
 def test_a_signature_is_told_key_by_key_in_order() -> None:
@@ -36,6 +36,9 @@ def test_the_canary_token_comes_from_the_environment_and_is_not_shown(monkeypatc
         (["--version", "eu"], "not a whole number"),
         (["--threads", "-1"], "not a whole number"),
         (["--port", "65536"], "not a port"),
+        (["--metrics-port", "-1"], "not a port"),
+        (["--max-batch-rows", "many"], "not a whole number of 0 or more"),
+        (["--device", "tpu"], "invalid choice"),
         (["--max-message-bytes", str(2**31)], "more than gRPC can carry"),
         (["--drain-timeout-s", "nan"], "not a number of seconds"),
         (["--drain-timeout", "3"], "unrecognized"),

@@ -9,6 +9,7 @@ from tritonclient.grpc import model_config_pb2
 from modelyard.datatypes import DATATYPES
 from modelyard.errors import InvalidArgumentError
 from nodeagent.modelserver import description
+from nodeagent.modelserver.batch import BatchLimits
 from nodeagent.modelserver.datatypes import config_name
 from nodeagent.modelserver.session import Engine
 from nodeagent.modelserver.signature import Signature, signature_of
@@ -28,6 +29,7 @@ def make(inputs: list[Node], outputs: list[Node]) -> Signature:
 BATCHED = make(
     [Node("x", "tensor(float)", ["b", 3]), Node("s", "tensor(string)", [None])], [Node("y", "tensor(int64)", ["b"])]
 )
+KIND_GPU = model_config_pb2.ModelInstanceGroup.KIND_GPU
 ENGINE = Engine("tensorflow_savedmodel", "openvino", {"INFERENCE_NUM_THREADS": "2"})
 FIXED = make([Node("x", "tensor(float16)", [2, "n"])], [Node("y", "tensor(bool)", [])])
 
@@ -68,7 +70,7 @@ def test_a_batch_dimension_is_one_that_all_tensors_begin_with() -> None:
 
 
 def test_the_config_leaves_the_batch_dimension_out() -> None:
-    config = description.model_config("m", "3", BATCHED, ENGINE, max_batch_size=64, concurrent_runs=1).config
+    config = description.model_config("m", "3", BATCHED, ENGINE, max_batch_size=64).config
     assert config.max_batch_size == 64
     assert [list(tensor.dims) for tensor in config.input] == [[3], [1]]
     assert not config.input[0].HasField("reshape") and config.input[1].HasField("reshape")
@@ -77,10 +79,22 @@ def test_the_config_leaves_the_batch_dimension_out() -> None:
 
 
 def test_the_config_without_a_batch_dimension_has_whole_shapes() -> None:
-    config = description.model_config("m", "3", FIXED, ENGINE, max_batch_size=64, concurrent_runs=1).config
+    config = description.model_config("m", "3", FIXED, ENGINE, max_batch_size=64).config
     assert config.max_batch_size == 0
     assert [list(tensor.dims) for tensor in config.input] == [[2, -1]]
     assert config.output[0].HasField("reshape")
+
+
+def test_the_config_tells_how_requests_are_merged_and_where_they_are_computed() -> None:
+    limits = BatchLimits(16, 300_000)
+    config = description.model_config(
+        "m", "3", BATCHED, ENGINE, max_batch_size=64, device="cuda", batches=limits
+    ).config
+    assert list(config.dynamic_batching.preferred_batch_size) == [16]
+    assert config.dynamic_batching.max_queue_delay_microseconds == 300
+    assert [(group.count, group.kind) for group in config.instance_group] == [(1, KIND_GPU)]
+    alone = description.model_config("m", "3", BATCHED, ENGINE, max_batch_size=64).config
+    assert not alone.HasField("dynamic_batching") and alone.instance_group[0].kind != KIND_GPU
 
 
 def test_the_metadata_has_whole_shapes() -> None:
