@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from dataclasses import replace
 
 import grpc
 from grpc import aio
@@ -17,6 +18,12 @@ log = logging.getLogger(__name__)
 
 # The model's own answer to zeros, which may mean nothing to it.
 _REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL)
+# Triton's words where the process that runs the model has died. It says that it is ready all the same.
+_DEAD_STUB = "Stub process"
+# Triton's words, with UNAVAILABLE, where as many requests wait as may.
+_FULL_QUEUE = "Exceeds maximum queue size"
+# Triton may count an answer that is an error as any other: so often in a row others' answers stand for a canary there.
+_MOST_TRUSTED = 4
 _LARGEST_CANARY_BYTES = 64 << 20
 
 
@@ -27,6 +34,7 @@ class CanaryError(Exception):
 def make_canary(spec: ReplicaSpec, token: str) -> service_pb2.ModelInferRequest | None:
     """An inference of zeros, with one for each dimension that varies; strings are empty.
 
+    `token`: what makes it a probe to its server; "": a server that is not the yard's own, and takes scalars as [1].
     None where it were large: it would cost this agent that much, and the replica the time, at every probe.
     """
     sizes = [_size_bytes(tensor) for tensor in spec.inputs]
@@ -34,7 +42,8 @@ def make_canary(spec: ReplicaSpec, token: str) -> service_pb2.ModelInferRequest 
         return None
     request = service_pb2.ModelInferRequest(model_name=spec.model, model_version=str(spec.version), id=token)
     for tensor, size_bytes in zip(spec.inputs, sizes, strict=True):
-        request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=_shape(tensor))
+        shape = _shape(tensor) or ([] if token else [1])
+        request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
         request.raw_input_contents.append(bytes(size_bytes))
     return request
 
@@ -48,14 +57,20 @@ def _size_bytes(tensor: TensorSpec) -> int:
 
 
 class Prober:
-    """Probes one process. `token`: what makes a request a probe to its server."""
+    """Probes one process. `token`: what makes a request a probe to its server; "": to that, all requests are alike."""
 
     def __init__(self, spec: ReplicaSpec, host: str, port: int, max_message_bytes: int, token: str) -> None:
         options = [*message_size_options(max_message_bytes), ("grpc.enable_http_proxy", 0)]
         self._channel = aio.insecure_channel(format_address(host, port), options=options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._spec = spec
+        self._token = token
         self._canary = make_canary(spec, token)
+        # A plan's inputs are known to its server alone.
+        self._knows_inputs = bool(spec.inputs)
+        self._counts_canaries = not token
+        # How many probes since the last canary were judged by what others were answered.
+        self._trusted = 0
         self._canary_answered = False
         self._refusal_told = False
         # Of the server's life, as of the last probe; None: not known yet.
@@ -65,11 +80,15 @@ class Prober:
     async def probe(self, timeout_s: float) -> float:
         """Seconds that the shortest canary so far took. Raises CanaryError, at the latest after `timeout_s` seconds.
 
-        Under load no canary is sent: that others were answered since the last probe is proof enough.
+        Under load no canary is sent: that others were answered since the last probe is proof enough. Of a server that
+        is not the yard's own it is for a while, and not after a canary that failed until one is answered.
         """
         deadline = time.monotonic() + timeout_s
-        if self._canary_answered and await self._has_answered_others(deadline):
+        if self._trusts_others() and await self._has_answered_others(deadline):
+            self._trusted += 1
             return self._shortest_s
+        if not self._knows_inputs:
+            await self._learn_inputs(deadline)
         start = time.monotonic()
         if self._canary is None:
             await self._ask_readiness(deadline)
@@ -79,9 +98,29 @@ class Prober:
         except aio.AioRpcError as error:
             await self._judge(error, deadline)
         else:
-            self._canary_answered = True
+            self._note_answered()
         self._shortest_s = min(self._shortest_s, time.monotonic() - start)
         return self._shortest_s
+
+    def _trusts_others(self) -> bool:
+        return self._canary_answered and not (self._counts_canaries and self._trusted >= _MOST_TRUSTED)
+
+    async def _learn_inputs(self, deadline: float) -> None:
+        request = service_pb2.ModelMetadataRequest(name=self._spec.model, version=str(self._spec.version))
+        try:
+            told = await self._stub.ModelMetadata(request, timeout=_left_s(deadline))
+        except aio.AioRpcError as error:
+            raise CanaryError(f"metadata: {error.code().name}: {error.details()}") from error
+        inputs = tuple(TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in told.inputs)
+        can_be_made = all(tensor.datatype in BY_NAME for tensor in inputs)
+        self._canary = make_canary(replace(self._spec, inputs=inputs), self._token) if can_be_made else None
+        self._knows_inputs = True
+
+    def _note_answered(self) -> None:
+        self._canary_answered = True
+        self._trusted = 0
+        if self._counts_canaries and self._answers is not None:
+            self._answers += 1
 
     async def close(self) -> None:
         await self._channel.close()
@@ -93,13 +132,17 @@ class Prober:
         except aio.AioRpcError:
             return False  # the canary that follows finds out what is wrong
         answers: int = sum(stats.inference_stats.success.count for stats in response.model_stats)
-        before, self._answers = self._answers, answers
+        # Some servers count an answer a moment after they have given it: the canary's must not pass for another's then.
+        before, self._answers = self._answers, max(answers, self._answers or 0)
         return before is not None and answers > before
 
     async def _judge(self, error: aio.AioRpcError, deadline: float) -> None:
-        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED or _FULL_QUEUE in (error.details() or ""):
+            self._trusted = 0
             return  # busy, so alive
-        if error.code() not in _REFUSALS or self._canary_answered:
+        # One that waits for its turn behind others' says nothing of the model.
+        self._trusted = 0 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else _MOST_TRUSTED
+        if error.code() not in _REFUSALS or self._canary_answered or _DEAD_STUB in (error.details() or ""):
             raise CanaryError(f"canary inference: {error.code().name}: {error.details()}") from error
         await self._fall_back_to_readiness(error, deadline)
 

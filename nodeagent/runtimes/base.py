@@ -40,12 +40,17 @@ class ServerPlan:
     `command` is given a file descriptor. Where `port` is 0 the server picks its port, and writes one JSON line with
     `port` there when ready; it may add `metrics_port`, and `began`, `loaded` and `warm`, when it got that far in
     seconds of the monotonic clock. Else it listens on `port`, and is asked whether it is ready.
+
+    `knows_probes`: what has the canary's token for its id is left out of its statistics. It takes scalars as scalars.
+    `spare_library`: a process of nodeagent.modelserver that has imported it can go on as this server; "": none can.
     """
 
     command: Callable[[int], Sequence[str]]
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     metrics_port: int = 0
+    knows_probes: bool = True
+    spare_library: str = ""
 
 
 class Runtime(Protocol):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -22,6 +23,7 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
 
     def __init__(self) -> None:
         self.failure: grpc.StatusCode | None = None
+        self.words = "because the test says so"
         self.ready = True
         self.inferences = 0
         self.answers = 0
@@ -30,13 +32,18 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         self.left_s: dict[str, float] = {}
         self.refusal_takes_s = 0.0
         self.readiness_hangs = False
+        self.counts_errors = False
+        self.datatype = "FP16"
+        self.asked: Any = None
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         self.inferences += 1
+        self.asked = request
         self.left_s["ModelInfer"] = context.time_remaining()
         await asyncio.sleep(self.refusal_takes_s)
         if self.failure:
-            await context.abort(self.failure, "because the test says so")
+            self.answers += self.counts_errors
+            await context.abort(self.failure, self.words)
         self.answers += request.id != TOKEN
         return service_pb2.ModelInferResponse()
 
@@ -45,6 +52,11 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         if self.readiness_hangs:
             await asyncio.Event().wait()
         return service_pb2.ModelReadyResponse(ready=self.ready)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:
+        response = service_pb2.ModelMetadataResponse(name=request.name)
+        response.inputs.add(name="image", datatype=self.datatype, shape=[-1, 3])
+        return response
 
     async def ModelStatistics(self, request: Any, context: Any) -> Any:
         response = service_pb2.ModelStatisticsResponse()
@@ -85,6 +97,100 @@ async def test_a_server_that_answers_others_is_left_alone(server: Server, prober
     assert server.inferences == before
     await prober.probe(10.0)
     assert server.inferences == before + 1
+
+
+async def test_a_server_of_others_counts_the_canaries_too(server: Server) -> None:
+    prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20, "")
+    for _ in range(4):
+        await prober.probe(10.0)
+    assert server.inferences == server.answers == 4
+    for _ in range(3):
+        server.answers += 5
+        await prober.probe(10.0)
+    assert server.inferences == 4
+    await prober.close()
+
+
+async def test_errors_that_are_counted_as_answers_do_not_hide_a_model_that_fails(server: Server) -> None:
+    prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20, "")
+    await prober.probe(10.0)
+    server.failure, server.counts_errors = grpc.StatusCode.INTERNAL, True
+    failed = []
+    for _ in range(9):
+        server.answers += 5  # other clients', errors all of them
+        try:
+            await prober.probe(10.0)
+            failed.append(False)
+        except CanaryError:
+            failed.append(True)
+    assert failed[-4:] == [True] * 4
+    server.failure = None
+    await prober.probe(10.0)
+    await prober.close()
+
+
+async def test_a_canary_that_is_late_among_others_does_not_take_them_their_word(server: Server) -> None:
+    prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20, "")
+    await prober.probe(10.0)
+    server.refusal_takes_s = 60.0
+    failed = []
+    for _ in range(8):
+        server.answers += 5
+        try:
+            await prober.probe(0.5)
+            failed.append(False)
+        except CanaryError:
+            failed.append(True)
+    assert sum(failed) <= 2
+    await prober.close()
+
+
+async def test_a_full_queue_of_triton_is_no_failure(server: Server) -> None:
+    prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20, "")
+    await prober.probe(10.0)
+    server.failure, server.words = grpc.StatusCode.UNAVAILABLE, "[request id: 1] Exceeds maximum queue size"
+    await prober.probe(10.0)
+    await prober.close()
+
+
+async def test_inputs_that_nobody_has_registered_are_asked_of_the_server(server: Server) -> None:
+    prober = Prober(replace(SPEC, inputs=()), "127.0.0.1", server.port, 1 << 20, "")
+    await prober.probe(10.0)
+    (tensor,) = server.asked.inputs
+    assert (tensor.name, tensor.datatype, list(tensor.shape)) == ("image", "FP16", [1, 3])
+    assert list(server.asked.raw_input_contents) == [bytes(6)]
+    await prober.close()
+
+
+async def test_inputs_of_a_kind_that_the_protocol_lacks_are_left_alone(server: Server) -> None:
+    server.datatype = "FP8"
+    prober = Prober(replace(SPEC, inputs=()), "127.0.0.1", server.port, 1 << 20, "")
+    await prober.probe(10.0)
+    server.ready = False
+    with pytest.raises(CanaryError, match="not ready"):
+        await prober.probe(10.0)
+    assert server.inferences == 0
+    await prober.close()
+
+
+async def test_a_canary_that_is_counted_late_is_not_taken_for_another_request(server: Server) -> None:
+    prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20, "")
+    for _ in range(3):
+        await prober.probe(10.0)
+    server.answers -= 1  # the last one is not counted yet
+    await prober.probe(10.0)
+    server.answers += 1
+    await prober.probe(10.0)
+    assert server.inferences == 5
+    await prober.close()
+
+
+async def test_a_server_whose_model_has_lost_its_process_is_not_taken_for_one_that_refuses_zeros(
+    server: Server, prober: Prober
+) -> None:
+    server.failure, server.words = grpc.StatusCode.INTERNAL, "Stub process 'scale_0_0' is not healthy."
+    with pytest.raises(CanaryError, match="Stub process 'scale_0_0' is not healthy"):
+        await prober.probe(10.0)
 
 
 async def test_a_busy_server_is_alive(server: Server, prober: Prober) -> None:

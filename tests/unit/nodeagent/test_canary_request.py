@@ -4,7 +4,6 @@ import pytest
 
 from nodeagent.canary import make_canary
 from nodeagent.replica_spec import ReplicaSpec, TensorSpec
-from nodeagent.server_process import describe_exit
 
 
 def make_spec(*inputs: TensorSpec) -> ReplicaSpec:
@@ -44,20 +43,12 @@ def test_a_scalar_and_an_empty_tensor_are_possible() -> None:
     assert [len(raw) for raw in canary.raw_input_contents] == [4, 0]
 
 
+def test_a_server_of_others_gets_a_scalar_as_one_element() -> None:
+    canary = make_canary(make_spec(TensorSpec("s", "INT64", ())), "")
+    assert canary is not None
+    assert (list(canary.inputs[0].shape), canary.id, canary.raw_input_contents[0]) == ([1], "", bytes(8))
+
+
 def test_a_large_one_is_not_made() -> None:
     assert make_canary(make_spec(TensorSpec("x", "UINT8", (64, 1 << 20))), "token")
     assert make_canary(make_spec(TensorSpec("x", "FP64", (9, 1 << 20))), "token") is None
-
-
-@pytest.mark.parametrize(
-    ("code", "sentence"),
-    [
-        (0, "its process ended with code 0: last words"),
-        (1, "its process ended with code 1: last words"),
-        (-11, "its process was killed by SIGSEGV: last words"),
-        (-9, "its process was killed by SIGKILL; the kernel does so when memory runs out"),
-        (None, "its process ended: last words"),
-    ],
-)
-def test_an_end_is_told_in_a_sentence(code: int | None, sentence: str) -> None:
-    assert describe_exit(code, "last words") == sentence

@@ -1,3 +1,4 @@
+import importlib.util
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -5,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import FailedPreconditionError
+from nodeagent.modelserver import exit_codes
 from nodeagent.modelserver.settings import ServerSettings
-from nodeagent.replica_spec import ReplicaSpec, TensorSpec
+from nodeagent.replica_spec import GpuShare, ReplicaSpec, TensorSpec
 from nodeagent.runtimes.base import Launch, choose_runtime
 from nodeagent.runtimes.builtin import BuiltinRuntime
+from nodeagent.runtimes.onnx_gpu import onnxruntime_folder, why_no_gpu
 
 SPEC = ReplicaSpec("r1", "resnet", 3, "MODEL_FORMAT_ONNX", "ab" * 32, 10, (), (0, 1), 2, 0)
 BUILTIN = BuiltinRuntime(
@@ -55,7 +58,8 @@ def test_a_node_without_a_library_says_what_to_install(
 ) -> None:
     spec = replace(SPEC, format=format_name)
     assert BUILTIN.why_not(spec) == "" and format_name in BUILTIN.offer().cpu_formats
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == library else "there")
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == library else find_spec(name))
     assert BUILTIN.why_not(spec).startswith(f"{library} is not installed here; install this project with its extra")
     assert len(BUILTIN.offer().cpu_formats) == 1 and format_name not in BUILTIN.offer().cpu_formats
 
@@ -78,3 +82,52 @@ def test_threads_are_set_by_flag_and_by_environment_together() -> None:
     assert (flags["--model"], flags["--version"], flags["--file"]) == ("resnet", "3", "/cache/file")
     assert (flags["--host"], flags["--port"], flags["--ready-fd"]) == ("127.0.0.1", "0", "7")
     assert (flags["--max-typed-bytes"], flags["--max-string-elements"]) == (str(1 << 19), str(1 << 18))
+
+
+def settings_of(spec: ReplicaSpec, sample: Path | None = None) -> ServerSettings:
+    launch = Launch(spec, Path("/cache/file"), Path("/replicas/r1"), "127.0.0.1", sample)
+    return ServerSettings.load([*BUILTIN.plan(launch).command(7)][4:])
+
+
+def test_batching_sample_and_metrics_are_told_to_the_server() -> None:
+    settings = settings_of(replace(SPEC, max_batch_rows=8, max_batch_wait_us=300), Path("/cache/sample"))
+    assert (settings.max_batch_rows, settings.max_batch_wait_us) == (8, 300)
+    assert (settings.sample, settings.metrics_port) == (Path("/cache/sample"), 0)
+    assert settings_of(SPEC).sample is None and settings_of(SPEC).max_batch_rows == 0
+
+
+GPU = GpuShare("GPU-1", 50, 3 << 30)
+
+
+def test_a_share_of_a_gpu_becomes_a_device_and_a_limit() -> None:
+    settings = settings_of(replace(SPEC, gpu=GPU))
+    assert (settings.device, settings.gpu_memory_bytes) == ("cuda", 3 << 30)
+    assert (settings_of(SPEC).device, settings_of(SPEC).gpu_memory_bytes) == ("cpu", 0)
+
+
+def test_onnx_is_computed_on_a_gpu_where_onnxruntime_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, savedmodel = replace(SPEC, gpu=GPU), replace(SPEC, gpu=GPU, format="MODEL_FORMAT_SAVEDMODEL")
+    monkeypatch.setattr("nodeagent.runtimes.builtin.onnxruntime_folder", lambda: tmp_path)
+    assert BUILTIN.why_not(spec).startswith("onnxruntime-gpu is not installed here")
+    assert not BUILTIN.offer().gpu_formats
+    (tmp_path / "capi").mkdir()
+    (tmp_path / "capi" / "libonnxruntime_providers_cuda.so").touch()
+    assert BUILTIN.why_not(spec) == "" and BUILTIN.offer().gpu_formats == {"MODEL_FORMAT_ONNX"}
+    assert BUILTIN.why_not(savedmodel) == "it computes SAVEDMODEL on the CPU only"
+
+
+def test_what_is_installed_here_is_found_without_importing_it() -> None:
+    import onnxruntime as ort
+
+    can = "CUDAExecutionProvider" in ort.get_available_providers()
+    assert onnxruntime_folder() == Path(ort.__file__).parent
+    assert (why_no_gpu(onnxruntime_folder()) == "") == can
+    assert why_no_gpu(None)
+
+
+def test_exit_codes_that_say_it_all_are_explained() -> None:
+    log = "2026-01-01T00:00:00.000Z CRITICAL nodeagent.modelserver.main: its GPU failed (CUDA error 700: illegal)\n"
+    assert "illegal" in BUILTIN.explain_exit(exit_codes.DEVICE, log)
+    assert BUILTIN.explain_exit(exit_codes.DEVICE, "") == "its GPU failed"
+    assert "taken by another program" in BUILTIN.explain_exit(exit_codes.PORT, log)
+    assert BUILTIN.explain_exit(exit_codes.MODEL, log) == BUILTIN.explain_exit(-9, log) == ""
