@@ -77,7 +77,7 @@ class ClientCore:
     def is_ready(self, target: Target | None, timeout_s: float | None) -> Call[bool]:
         deadline = self._deadline(timeout_s)
         if target:
-            name, request = "ModelReady", service_pb2.ModelReadyRequest(name=target.model, version=target.version)
+            name, request = "ModelReady", service_pb2.ModelReadyRequest(name=target.model, version=target.number)
         else:
             name, request = "ServerReady", service_pb2.ServerReadyRequest()
         try:
@@ -99,7 +99,7 @@ class ClientCore:
         return time.monotonic() + (self._timeout_s if timeout_s is None else _calls.check_timeout_s(timeout_s))
 
     def _metadata(self, target: Target, deadline: float) -> Call[ModelMetadata]:
-        request = service_pb2.ModelMetadataRequest(name=target.model, version=target.version)
+        request = service_pb2.ModelMetadataRequest(name=target.model, version=target.number)
         return ModelMetadata.from_proto((yield from self._send("ModelMetadata", request, deadline, target)))
 
     def _input_datatypes(self, target: Target, deadline: float) -> Call[dict[str, str]]:

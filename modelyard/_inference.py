@@ -78,7 +78,7 @@ def serialize_request(target: Target, inputs: Mapping[str, tensors.Array], outpu
     The tensors are put behind the small message by hand, as protobuf would: each is copied once, into the result, and
     not three times (into `bytes`, into the message, into its serialized form).
     """
-    request = service_pb2.ModelInferRequest(model_name=target.model, model_version=target.version)
+    request = service_pb2.ModelInferRequest(model_name=target.model, model_version=target.number)
     parts: list[bytes | memoryview] = [b""]
     for name, array in inputs.items():
         try:

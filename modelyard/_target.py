@@ -19,6 +19,11 @@ class Target(NamedTuple):
         """What the router's table of routes calls it: "resnet" or "resnet@3"."""
         return f"{self.model}@{self.version}" if self.version else self.model
 
+    @property
+    def number(self) -> str:
+        """The version as any model server knows it; "" for an alias, which only a router knows."""
+        return self.version if self.version.isdigit() else ""
+
 
 def make_headers(target: Target | None) -> list[tuple[str, str]]:
     """`x-model` names what the request is for, so that a router need not read the body to know."""

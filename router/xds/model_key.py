@@ -3,6 +3,10 @@
 The key is the name, or name "@" version where the request has a version. In all requests that name a model the name is
 field 1 and the version field 2, so one scanner serves all methods. It walks over the top-level fields and skips what
 it does not need, so a large tensor is never copied. The last occurrence of a field counts, as protobuf demands.
+
+Model servers that are not the yard's own, such as Triton, know names and numbers of versions alone. So a message that
+names an alias, or a version within the name, goes on with the bare name and a number or nothing: fields put behind its
+end override those in it. Only such a message is copied, and none larger than 64 MiB; all others pass as they came.
 """
 
 _COMMON = r"""
@@ -34,8 +38,9 @@ end
 
 _UNARY = r"""
 local WINDOW_BYTES = 256
+local MAX_COPIED_BYTES = 64 * 1048576  -- 30 ms of a worker, and memory that Envoy does not know of
 local MAX_FIELDS = 20000  -- bounds the time that one message can hold up a worker of Envoy
-local byte, min, sub = string.byte, math.min, string.sub
+local byte, char, min, sub = string.byte, string.char, math.min, string.sub
 
 -- The message being scanned: no scan yields, so the requests of a worker do not meet here.
 local body, size, window, window_start
@@ -101,6 +106,31 @@ local function scan(at)
   return nil
 end
 
+local function text_field(tag, text)
+  local length = #text
+  if length < 128 then return char(tag, length) .. text end
+  return char(tag, length % 128 + 128, math.floor(length / 128)) .. text
+end
+
+-- What, put behind the message, makes it name the model as any server knows it; nil where it does already.
+local function overriding_fields(name, version)
+  if version ~= "" then return version:find("%D") and not name:find("@", 1, true) and text_field(18, "") end
+  local bare, part = name:match("^([^@]+)@([^@]+)$")
+  if bare then return text_field(10, bare) .. text_field(18, part:find("%D") and "" or part) end
+end
+
+local function length_prefix(length)
+  local a, b, c = math.floor(length / 16777216), math.floor(length / 65536) % 256, math.floor(length / 256) % 256
+  return char(0, a, b, c, length % 256)
+end
+
+local function append(handle, fields)
+  local length = size - 5 + #fields
+  body:setBytes(length_prefix(length) .. body:getBytes(5, size - 5) .. fields)
+  local headers = handle:headers()
+  if headers:get("content-length") then headers:replace("content-length", tostring(length + 5)) end
+end
+
 local GARBAGE = "the message cannot be read as a KServe v2 request: send one gRPC message, one protobuf message in it"
 
 function envoy_on_request(handle)
@@ -113,8 +143,10 @@ function envoy_on_request(handle)
   local length = ((a * 256 + b) * 256 + c) * 256 + d
   if flag ~= 0 or length ~= size - 5 then return refuse(handle, GARBAGE) end
   local name, version = scan(5)
-  body = nil
   if not name then return refuse(handle, GARBAGE) end
+  local fields = overriding_fields(name, version)
+  if fields and size <= MAX_COPIED_BYTES then append(handle, fields) end
+  body = nil
   set_key(handle, name, version)
 end
 """

@@ -20,6 +20,7 @@ from router.xds.types import LOCAL_CLUSTER, ROUTE_CONFIGURATION, pack, seconds, 
 
 KEY_HEADER = "x-model"
 _SERVICE = "/inference.GRPCInferenceService"
+_MODEL_METHODS = f"{_SERVICE}/Model"
 _STREAM_PATH = f"{_SERVICE}/ModelStreamInfer"
 _VIRTUAL_HOST_BUFFER_LIMIT = 25  # VirtualHost.request_body_buffer_limit
 # Route.request_body_buffer_limit. The older per_request_buffer_limit_bytes is ignored where the host has a limit.
@@ -69,14 +70,17 @@ def _make_model_routes(route: Route, plane: DataPlane) -> Iterable[route_compone
         return [ready, _make_refusal(name, route.reason or f"{name} has no replica that is ready")]
     stream = route_components_pb2.Route(name=name, match={"path": _STREAM_PATH})
     stream.route.CopyFrom(_make_stream_action(route.pool.name))
-    unary = route_components_pb2.Route(name=name, match={"prefix": "/"})
+    # Of the methods of a model alone: the others of Triton's, such as one that loads code, are not for clients.
+    unary = route_components_pb2.Route(name=name, match={"prefix": _MODEL_METHODS})
     unary.route.CopyFrom(_make_unary_action(route.pool.name, plane))
     unary.route.retry_policy.CopyFrom(_make_retry_policy(route.pool))
     # A copy of the request is kept for a retry; a larger one passes without.
     set_newer_field(unary, _ROUTE_BUFFER_LIMIT, wrappers_pb2.UInt64Value(value=plane.retry_buffer_bytes))
     if route.pool.no_retries:  # gRPC's word to clients: do not send it again either
         unary.response_headers_to_add.add(header={"key": "grpc-retry-pushback-ms", "value": "-1"})
-    return [stream, unary]
+    other = _make_local_route(plane)
+    other.match.prefix = "/"
+    return [stream, unary, other]
 
 
 def _make_other_routes(plane: DataPlane) -> Iterable[route_components_pb2.Route]:
@@ -87,7 +91,7 @@ def _make_other_routes(plane: DataPlane) -> Iterable[route_components_pb2.Route]
     stream.match.path = _STREAM_PATH
     stream.route.CopyFrom(_make_stream_action(LOCAL_CLUSTER))
     _enable_filters(stream, STREAM_KEY_FILTERS)
-    unary.match.prefix = f"{_SERVICE}/Model"
+    unary.match.prefix = _MODEL_METHODS
     # Holds while the message is awaited; the route that is found then has no such limit.
     unary.route.idle_timeout.FromSeconds(MAX_UPLOAD_PAUSE_S)
     _enable_filters(unary, MODEL_KEY_FILTERS)

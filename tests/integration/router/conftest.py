@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import psutil
 import pytest
+import pytest_asyncio
 from grpc import aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
@@ -123,11 +124,12 @@ class Controller(routing_pb2_grpc.RoutingServiceServicer):
         sent = None
         try:
             while True:
+                self._changed.clear()  # before the look: a table may come while another one is sent
                 if self.table is not None and self.table is not sent:
                     sent = self.table
                     yield routing_pb2.WatchRoutesResponse(table=sent)
-                self._changed.clear()
-                await self._changed.wait()
+                else:
+                    await self._changed.wait()
         finally:
             reading.cancel()
 
@@ -267,8 +269,8 @@ class Load:
                     self.errors.append(f"{error.code().name}: {error.details()}")
 
 
-@pytest.fixture
-async def backends() -> AsyncIterator[Callable[..., Awaitable[list[Backend]]]]:
+@contextlib.asynccontextmanager
+async def _start_backends() -> AsyncIterator[Callable[..., Awaitable[list[Backend]]]]:
     started: list[Backend] = []
 
     async def start(*names: str) -> list[Backend]:
@@ -281,6 +283,12 @@ async def backends() -> AsyncIterator[Callable[..., Awaitable[list[Backend]]]]:
     yield start
     for backend in started:
         await backend.stop()
+
+
+@pytest.fixture
+async def backends() -> AsyncIterator[Callable[..., Awaitable[list[Backend]]]]:
+    async with _start_backends() as start:
+        yield start
 
 
 @pytest.fixture
@@ -342,3 +350,39 @@ def stub_of() -> Callable[[str], contextlib.AbstractAsyncContextManager[Any]]:
 async def stub(running_router: Router) -> AsyncIterator[Any]:
     async with _open_stub(running_router.address) as stub:
         yield stub
+
+
+class SharedRouter:
+    """A router that serves what one test after another of a file gives it; each takes models of its own names.
+
+    Its tests run in the loop of the file: `pytest.mark.asyncio(loop_scope="module")`.
+    """
+
+    def __init__(self, router: Router, controller: Controller, stub: Any) -> None:
+        self.router, self.controller, self.stub = router, controller, stub
+        self._version = 0
+
+    async def apply(self, **routes: Any) -> None:
+        """The next table, of these routes: see `make_table`. Returns when the router has applied it."""
+        self._version += 1
+        await self.controller.apply(self._version, **routes)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedRouter]:
+    controller = Controller()
+    await controller.start()
+    router = Router(tmp_path_factory.mktemp("shared") / "router", controller)
+    try:
+        await router.start()
+        async with _open_stub(router.address) as stub:
+            yield SharedRouter(router, controller, stub)
+    finally:
+        await router.clean()
+        await controller.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared_backends() -> AsyncIterator[Callable[..., Awaitable[list[Backend]]]]:
+    async with _start_backends() as start:
+        yield start

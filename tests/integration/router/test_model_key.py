@@ -1,9 +1,11 @@
 """The Lua that finds the model's key, in a real Envoy, against protobuf's own parser."""
 
 import http.client
+import http.server
 import json
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,16 +23,33 @@ from router.envoy.binary import find_envoy
 from router.xds.model_key import MODEL_KEY_LUA
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
+# The key of a body, and the body that goes on; None where it was refused.
+Send = Callable[[bytes], tuple[str, bytes] | None]
 Scan = Callable[[bytes], str | None]
 
 
-def _make_config(port: int) -> dict[str, Any]:
-    """An Envoy that says in a header of its answer which key it has found."""
+class _Echo(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer in one piece: a second would wait for the first to be acknowledged
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _make_config(port: int, echo_port: int) -> dict[str, Any]:
+    """An Envoy that says in a header of its answer which key it has found; the answer is what it hands on."""
     lua = {"@type": f"{_EXTENSIONS}.http.lua.v3.Lua", "default_source_code": {"inline_string": MODEL_KEY_LUA}}
     router = {"@type": f"{_EXTENSIONS}.http.router.v3.Router"}
     route = {
         "match": {"prefix": "/"},
-        "direct_response": {"status": 200},
+        "route": {"cluster": "echo"},
         "response_headers_to_add": [{"header": {"key": "x-key", "value": "%REQ(x-model)%"}}],
     }
     manager = {
@@ -41,35 +60,54 @@ def _make_config(port: int) -> dict[str, Any]:
     }
     listener = {
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "per_connection_buffer_limit_bytes": 32 << 20,
+        "per_connection_buffer_limit_bytes": 80 << 20,
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
-    return {"static_resources": {"listeners": [listener]}}
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": echo_port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    echo = {"name": "echo", "load_assignment": {"cluster_name": "echo", "endpoints": endpoints}}
+    return {"static_resources": {"listeners": [listener], "clusters": [echo]}}
 
 
 @pytest.fixture(scope="module")
-def scan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scan]:
-    """The key of an HTTP body, as Envoy found it; None where Envoy refused it."""
+def echo_port() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def send(tmp_path_factory: pytest.TempPathFactory, echo_port: int) -> Iterator[Send]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config: Path = tmp_path_factory.mktemp("envoy") / "config.json"
-    config.write_text(json.dumps(_make_config(port)))
+    config.write_text(json.dumps(_make_config(port, echo_port)))
     command = [str(find_envoy(None)), "-c", str(config), "--disable-hot-restart", "--concurrency", "1"]
     envoy = subprocess.Popen([*command, "--log-level", "error"])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-    def ask(body: bytes) -> str | None:
+    def ask(body: bytes) -> tuple[str, bytes] | None:
         connection.request("POST", "/", body)
         answer = connection.getresponse()
-        answer.read()
-        return answer.headers.get("x-key", "") if answer.status == 200 else None
+        handed_on = answer.read()
+        return (answer.headers.get("x-key", ""), handed_on) if answer.status == 200 else None
 
     _wait_open(port, envoy)
     yield ask
     connection.close()
     envoy.terminate()
     envoy.wait()
+
+
+@pytest.fixture(scope="module")
+def scan(send: Send) -> Scan:
+    """The key of an HTTP body, as Envoy found it; None where Envoy refused it."""
+    return lambda body: (answer := send(body)) and answer[0]
 
 
 def _wait_open(port: int, envoy: subprocess.Popen[bytes]) -> None:
@@ -178,3 +216,88 @@ def test_a_name_that_is_too_long_is_cut(scan: Scan) -> None:
 
 def test_a_message_of_endless_fields_does_not_hold_up_envoy(scan: Scan) -> None:
     assert scan(_frame(b"\xa0\x01\x01" * 5_000_000)) is None
+
+
+# What is asked for, and what a server that knows neither aliases nor versions within names is to read.
+_HANDED_ON = [
+    ("resnet", "", "resnet", ""),
+    ("resnet", "3", "resnet", "3"),
+    ("resnet", "staging", "resnet", ""),
+    ("resnet", "v3", "resnet", ""),
+    ("resnet@3", "", "resnet", "3"),
+    ("resnet@staging", "", "resnet", ""),
+    ("r" * 100 + "@" + "s" * 100, "", "r" * 100, ""),
+    ("r" * 300 + "@3", "", "r" * 300, "3"),
+    # No key of a route: told as they are, to whoever refuses them.
+    ("resnet@staging", "staging", "resnet@staging", "staging"),
+    ("resnet@3", "3", "resnet@3", "3"),
+    ("resnet@", "", "resnet@", ""),
+    ("@3", "", "@3", ""),
+    ("a@b@3", "", "a@b@3", ""),
+    ("", "3", "", "3"),
+]
+
+
+def _sent(send: Send, message: bytes) -> Any:
+    """The request that goes on, and whether it is as it came."""
+    answer = send(_frame(message))
+    assert answer
+    frame = answer[1]
+    assert frame[:1] == b"\0" and int.from_bytes(frame[1:5], "big") == len(frame) - 5
+    return service_pb2.ModelInferRequest.FromString(frame[5:]), frame[5:] == message
+
+
+@pytest.mark.parametrize(("asked", "handed_on"), [(row[:2], row[2:]) for row in _HANDED_ON])
+@pytest.mark.parametrize("tensor_bytes", [0, 600_000])
+def test_a_replica_reads_a_name_and_a_number_or_none(
+    send: Send, asked: tuple[str, str], handed_on: tuple[str, str], tensor_bytes: int
+) -> None:
+    name, version = asked
+    request = service_pb2.ModelInferRequest(model_name=name, model_version=version, id="7")
+    request.raw_input_contents.append(bytes(range(256)) * (tensor_bytes // 256))
+    sent, is_untouched = _sent(send, request.SerializeToString())
+    assert (sent.model_name, sent.model_version) == handed_on
+    assert is_untouched == (asked == handed_on)
+    assert (sent.id, sent.raw_input_contents) == (request.id, request.raw_input_contents)
+
+
+def test_what_is_very_large_is_not_copied(send: Send) -> None:
+    message = _text_field(1, b"resnet@staging") + _text_field(7, bytes(64 << 20))
+    sent, is_untouched = _sent(send, message)
+    assert is_untouched and sent.model_name == "resnet@staging"
+
+
+def test_the_last_of_several_names_is_overridden(send: Send) -> None:
+    fields = [(1, b"a@b"), (2, b"x"), (7, b"tensor"), (1, b"resnet"), (2, b"staging"), (2, b""), (1, b"resnet@eu")]
+    sent, _ = _sent(send, b"".join(_text_field(number, text) for number, text in fields))
+    assert (sent.model_name, sent.model_version, list(sent.raw_input_contents)) == ("resnet", "", [b"tensor"])
+
+
+_NAME_PARTS = st.sampled_from(["resnet", "a.b", "é", "", "staging", "3", "03", "x" * 130])
+_NAMES = st.builds("@".join, st.lists(_NAME_PARTS, min_size=1, max_size=3))
+_NAMED_MESSAGES = st.builds(
+    lambda before, name, version, after: before + _text_field(1, name.encode()) + _text_field(2, version) + after,
+    _MESSAGES,
+    _NAMES,
+    st.sampled_from([b"", b"3", b"staging", b"12345678901234567890"]),
+    _MESSAGES,
+)
+
+
+@_shared_envoy
+@given(message=_NAMED_MESSAGES)
+def test_nothing_else_of_a_message_changes(send: Send, message: bytes) -> None:
+    asked = service_pb2.ModelInferRequest.FromString(message)
+    sent, _ = _sent(send, message)
+    if asked.model_version:
+        has_alias = not asked.model_version.isdigit() and "@" not in asked.model_name
+        wanted = (asked.model_name, "" if has_alias else asked.model_version)
+    else:
+        bare, _, part = asked.model_name.partition("@")
+        is_split = bool(bare and part and "@" not in part)
+        wanted = (bare, part if part.isdigit() else "") if is_split else (asked.model_name, "")
+    assert (sent.model_name, sent.model_version) == wanted
+    for request in (asked, sent):
+        request.ClearField("model_name")
+        request.ClearField("model_version")
+    assert sent == asked

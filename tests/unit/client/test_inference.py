@@ -7,7 +7,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from modelyard import _inference
-from modelyard._target import Target, resolve_target
+from modelyard._target import Target, make_headers, resolve_target
 from modelyard.errors import InternalError, InvalidArgumentError
 
 
@@ -76,6 +76,14 @@ def test_a_request_is_what_protobuf_would_have_made() -> None:
     ]
     assert [output.name for output in request.outputs] == ["y"]
     assert list(request.raw_input_contents) == [inputs["x"].tobytes(), b"\x01\0\0\0a\x02\0\0\0\xc3\xa9"]
+
+
+@pytest.mark.parametrize(("version", "number"), [("", ""), ("3", "3"), ("staging", ""), ("v3", "")])
+def test_an_alias_is_named_in_the_header_alone(version: str, number: str) -> None:
+    target = Target("resnet", version)
+    request = service_pb2.ModelInferRequest.FromString(_inference.serialize_request(target, {}))
+    assert (request.model_name, request.model_version) == ("resnet", number)
+    assert make_headers(target) == [("x-model", f"resnet@{version}" if version else "resnet")]
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 3_000_000])

@@ -55,7 +55,7 @@ def test_the_same_address_twice_is_one_endpoint(plane: DataPlane) -> None:
 
 def test_streams_have_no_deadline_and_no_retries_of_the_router(make_table: Any, plane: DataPlane) -> None:
     table = make_table(1, {"m/production@1": [7]}, {"m": "m/production@1"})
-    stream, unary = _routes(table, plane, "m")
+    stream, unary, _ = _routes(table, plane, "m")
     assert stream.match.path.endswith("/ModelStreamInfer")
     assert not stream.route.HasField("retry_policy")
     assert not stream.route.max_stream_duration.HasField("max_stream_duration")
@@ -138,7 +138,7 @@ def test_every_cluster_that_a_route_names_has_endpoints(pools: dict[str, list[in
 
 
 def test_a_large_request_is_not_kept_for_a_retry(make_table: Any, plane: DataPlane) -> None:
-    stream, unary = _routes(make_table(1, {"m/production@1": [7]}, {"m": "m/production@1"}), plane, "m")
+    stream, unary, _ = _routes(make_table(1, {"m/production@1": [7]}, {"m": "m/production@1"}), plane, "m")
     limit = wrappers_pb2.UInt64Value(value=1 << 18)
     expected = route_components_pb2.Route()
     set_newer_field(expected, 20, limit)
