@@ -1,12 +1,28 @@
-"""What must be so of deployments and of replicas that were placed."""
+"""What must be so of deployments, of nodes that a person cordoned, and of replicas that were placed."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
 from controlplane.db.invariant import RESTORE, Invariant, newest_of, of_version
-from controlplane.registry.sql.schema import aliases, deployment_changes, deployments, replicas, versions
+from controlplane.domain import Schedulability
+from controlplane.registry.sql.schema import aliases, deployment_changes, deployments, nodes, replicas, versions
 from modelyard.resource_names import model_id
 
-_WISHED = ("replicas", "threads", "memory_bytes", "no_retries")
+# With what null stands for in a change of before there was such a column.
+_WISHED: Mapping[str, Any] = {
+    "replicas": None,
+    "threads": None,
+    "memory_bytes": None,
+    "no_retries": None,
+    "gpu_percent": 0,
+    "gpu_memory_bytes": 0,
+    "runtime": "",
+    "max_batch_rows": 0,
+    "max_batch_wait_us": 0,
+}
+_STATES = [state.value for state in Schedulability if state is not Schedulability.OPEN]
 
 
 def _deployments_have_aliases() -> Invariant:
@@ -32,7 +48,7 @@ def _deployments_are_as_they_were_changed() -> Invariant:
     changed = (
         sa.select(deployments.c.model, deployments.c.alias)
         .select_from(deployments.outerjoin(last, is_its))
-        .where(sa.or_(*(deployments.c[name].is_distinct_from(last.c[name]) for name in _WISHED)))
+        .where(sa.or_(*(_is_other(last.c[name], deployments.c[name], old) for name, old in _WISHED.items())))
     )
     lost = (
         sa.select(last.c.model, last.c.alias)
@@ -47,6 +63,19 @@ def _deployments_are_as_they_were_changed() -> Invariant:
             f"the deployment of {row.model}@{row.alias} is not what its last change made it: "
             f"modelyard deploy {row.model} --alias {row.alias}, with what you want"
         ),
+    )
+
+
+def _is_other(changed: sa.ColumnElement[Any], now: sa.ColumnElement[Any], old: Any) -> sa.ColumnElement[bool]:
+    return now.is_distinct_from(changed if old is None else sa.func.coalesce(changed, old))
+
+
+def _nodes_have_known_states() -> Invariant:
+    query = sa.select(nodes.c.name, nodes.c.state).where(nodes.c.state.not_in(_STATES))
+    return Invariant(
+        "nodes",
+        query,
+        lambda row: f"node {row.name} is {row.state!r}, wanted {' or '.join(_STATES)}: {RESTORE}",
     )
 
 
@@ -66,5 +95,6 @@ def _replicas_have_versions() -> Invariant:
 DEPLOYMENT_INVARIANTS = (
     _deployments_have_aliases(),
     _deployments_are_as_they_were_changed(),
+    _nodes_have_known_states(),
     _replicas_have_versions(),
 )

@@ -31,7 +31,9 @@ class FactKind(StrEnum):
     REGISTERED = "registered"
     CHANGED = "changed"  # details: revision, changes
     ALIASED = "aliased"  # details: kind, from_version
-    DEPLOYED = "deployed"  # the alias is deployed like this, and points to this version; details: replicas, threads
+    # The alias is deployed like this, and points to this version; details: replicas, threads, and of gpu_percent,
+    # gpu_memory_bytes, runtime, max_batch_rows and max_batch_wait_us those that were chosen.
+    DEPLOYED = "deployed"
     UNDEPLOYED = "undeployed"
     DELETED = "deleted"
     RESTORED = "restored"

@@ -7,7 +7,7 @@ from controlplane.domain import ModelFormat, Node, RuntimeOffer
 from controlplane.policy.demand import Demand
 from controlplane.policy.gpu_choice import explain_gpus
 from controlplane.policy.rooms import Room
-from controlplane.policy.wording import plural
+from controlplane.policy.wording import describe_scheduling, plural
 from modelyard.sizes import format_size
 
 
@@ -38,13 +38,9 @@ def _connected(room: Room, demand: Demand) -> str:
 
 
 def _open(room: Room, demand: Demand) -> str:
-    scheduling = room.scheduling
-    if scheduling is None:
+    if room.scheduling is None:
         return ""
-    author = scheduling.author
-    who = f" by {author.user}" if author.user else ""
-    why = f" ({author.reason})" if author.reason else ""
-    return f"it is {scheduling.state}{who}{why}; open it with `modelyard node uncordon {room.node.name}`"
+    return f"it is {describe_scheduling(room.scheduling)}; open it with `modelyard node uncordon {room.node.name}`"
 
 
 def can_serve(node: Node, demand: Demand) -> bool:
@@ -124,13 +120,15 @@ def explain_format(rooms: Iterable[Room], demand: Demand) -> str:
         why = f"each agent that serves such models is {_EARLIER_RELEASE}; install this release on a node"
     else:
         why = _needs(demand, _INSTALL_SOMEWHERE)
-    return f"no node here can serve it: {why}"
+    here = ", ".join(sorted({offer.name for node in nodes for offer in node.runtimes}))
+    return f"no node here can serve it: {why}" + (f" (there are {here})" if demand.serving.runtime and here else "")
 
 
 def _needs(demand: Demand, install: str) -> str:
     if runtime := demand.serving.runtime:
         where = "on a GPU" if demand.gpu_percent else "on the CPU"
-        return f"it needs the runtime {runtime!r} for {demand.format} {where}; ask for another --runtime, or for none"
+        return f"it needs the runtime {runtime!r} for {demand.format} {where}; ask for another, or for --runtime any"
     if demand.gpu_percent:
-        return f"it needs {_NEEDED_ON_GPU[demand.format]}"
+        on_cpu = "" if demand.format is ModelFormat.TENSORRT else "; deploy it with --gpu-share 0 to serve it on CPUs"
+        return f"it needs {_NEEDED_ON_GPU[demand.format]}{on_cpu}"
     return f"it needs {_NEEDED[demand.format]}; {install}"

@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from controlplane.domain import ClusterSnapshot, DeploymentKey, Plan, Replica, Schedulability, StoredState, Wish
+from controlplane.domain import ClusterSnapshot, DeploymentKey, Plan, Replica, StoredState, Wish
 from controlplane.policy import departures, rollout
 from controlplane.policy.demand import compute_demand
-from controlplane.policy.observations import Observations, is_node_lost
+from controlplane.policy.observations import Observations, find_drained, is_node_lost
 from controlplane.policy.placement import Ledger, NoPlace, Place, choose_place
-from controlplane.policy.wording import plural
+from controlplane.policy.wording import list_nodes, plural
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,8 @@ class _Draft:
     ) -> None:
         self._now = now
         self._stored = snapshot.stored
-        drained = {
-            node
-            for node, scheduling in snapshot.stored.scheduling.items()
-            if scheduling.state is Schedulability.DRAINING
-        }
-        self._left_nodes = drained | set(lost_nodes)
+        self._drained = find_drained(snapshot.stored)
+        self._lost_nodes = lost_nodes
         self._nodes = snapshot.nodes
         self._served = rollout.find_served_versions(snapshot.stored.route_table)
         self._observations = Observations(snapshot)
@@ -81,7 +77,9 @@ class _Draft:
         lost = [replica for replica in current if self._cannot_stay(replica)]
         new = [replica for replica in current if replica not in lost]
         for placed in range(missing := max(0, deployment.replicas - len(new))):
-            if not self._create(target, [*old, *lost], missing - placed):
+            if reason := self._create(target, [*old, *lost], missing - placed):
+                is_for_drain = bool(lost) and not old and all(map(self._serves_until_moved, lost))
+                self.no_place[key] = replace(reason, is_for_drain=is_for_drain)
                 break
         leaving = rollout.choose_leaving(
             deployment.replicas,
@@ -95,21 +93,27 @@ class _Draft:
         self.retired += [replace(replica, wish=Wish.RETIRE) for replica in leaving]
 
     def _cannot_stay(self, replica: Replica) -> bool:
-        return replica.node in self._left_nodes or rollout.is_on_faulty_gpu(replica, self._nodes)
+        return replica.node in self._drained or not self._serves_until_moved(replica)
 
-    def _create(self, target: rollout.Target, old: list[Replica], missing: int) -> bool:
+    def _serves_until_moved(self, replica: Replica) -> bool:
+        """Whether what it is on is as good as any."""
+        return replica.node not in self._lost_nodes and not rollout.is_on_faulty_gpu(replica, self._nodes)
+
+    def _create(self, target: rollout.Target, old: list[Replica], missing: int) -> NoPlace | None:
+        """Why there is no place for it, where there is none."""
         place = choose_place(target.demand, self._ledger, [r for r in old if self._can_hand_over(r)])
         if isinstance(place, NoPlace):
             have = "has" if missing == 1 else "have"
             kind = "new replica" if old else "replica"
             share = f"{missing} of {plural(target.deployment.replicas, kind)} {have} no place"
-            self.no_place[target.deployment.key] = replace(place, reason=f"{share}: {place.reason}")
-            return False
+            left = sorted({replica.node for replica in old} & self._drained)
+            why = f" while {list_nodes(left)} {'is' if len(left) == 1 else 'are'} being drained" if left else ""
+            return replace(place, reason=f"{share}{why}: {place.reason}")
         replica = self._place(target, place)
         self._ledger.add(replica)
         self._succeeded.add(place.takes_over)
         self.created.append(replica)
-        return True
+        return None
 
     def _can_hand_over(self, replica: Replica) -> bool:
         """One successor at a time, and only of one that shares with nobody itself: else a core is given away twice."""

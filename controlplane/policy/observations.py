@@ -2,7 +2,16 @@
 
 from datetime import datetime
 
-from controlplane.domain import ClusterSnapshot, Endpoint, Node, ObservedReplica, Replica, ReplicaState
+from controlplane.domain import (
+    ClusterSnapshot,
+    Endpoint,
+    Node,
+    ObservedReplica,
+    Replica,
+    ReplicaState,
+    Schedulability,
+    StoredState,
+)
 
 _NOT_SPOKEN_OF = "its node has not spoken of it yet"
 
@@ -43,6 +52,12 @@ class Observations:
     def is_heard_of(self, replica: Replica) -> bool:
         """False where its state is only what was routed before the controller's restart."""
         return replica.node in self._nodes
+
+
+def find_drained(stored: StoredState) -> frozenset[str]:
+    """The nodes that are being drained, whether or not they are here."""
+    draining = Schedulability.DRAINING
+    return frozenset(node for node, scheduling in stored.scheduling.items() if scheduling.state is draining)
 
 
 def is_starting(snapshot: ClusterSnapshot, now: datetime) -> bool:

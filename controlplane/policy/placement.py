@@ -1,18 +1,20 @@
 """Which node a replica gets, and what of it: first fit over cores, GPUs and memory."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.domain import Allocation, ClusterSnapshot, Node, NodeScheduling, Replica
-from controlplane.policy.core_choice import choose_cores
 from controlplane.policy.demand import Demand
 from controlplane.policy.filters import explain_format, explain_refusal
 from controlplane.policy.gpu_choice import choose_gpu
-from controlplane.policy.rooms import Room, compute_room
+from controlplane.policy.rooms import NO_HANDOVER, Handover, Room, compute_room
+from controlplane.policy.wording import list_nodes
+from modelyard.core_choice import choose_cores
 
 _REASONS_SHOWN = 3
-NO_NODE = "no node is connected; start one with `modelyard agent --controller HOST:PORT`"
+_START_ONE = "start one with `modelyard agent --controller HOST:PORT`"
+NO_NODE = f"no node is connected; {_START_ONE}"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class NoPlace:
     reason: str
     # False where no replica that leaves could make room.
     is_for_want_of_room: bool = True
+    # Looked for only because of nodes that are drained, and those who would move serve there as well as elsewhere.
+    is_for_drain: bool = False
 
 
 class Ledger:
@@ -57,34 +61,38 @@ class Ledger:
             self._rooms[name] = self._compute(name)
         return self._rooms[name]
 
-    def room_without_cores_of(self, replica: Replica) -> Room | None:
-        """The room of its node as if its cores and its GPU share were free; None where the node is unknown."""
+    def room_after(self, replica: Replica, demand: Demand) -> Room | None:
+        """The room of its node if it handed over to a replica with this demand; None where the node is unknown."""
         if replica.node not in self._nodes:
             return None
-        return self._compute(replica.node, handed_over=replica.replica_id)
+        return self._compute(replica.node, Handover(replica.replica_id, bool(demand.gpu_memory_bytes)))
 
-    def _compute(self, name: str, handed_over: str = "") -> Room:
-        return compute_room(self._nodes[name], self._replicas[name], handed_over, self._scheduling.get(name))
+    def _compute(self, name: str, handover: Handover = NO_HANDOVER) -> Room:
+        return compute_room(self._nodes[name], self._replicas[name], handover, self._scheduling.get(name))
 
 
 def choose_place(demand: Demand, ledger: Ledger, predecessors: Iterable[Replica]) -> Place | NoPlace:
-    """The first node, by name, with room; else the cores of the first of `predecessors` whose node has the memory."""
-    for room in ledger.rooms():
+    """The first node, by name, with room; else the cores of the first of `predecessors` whose node has the memory.
+
+    Who needs no GPU goes to a node that has one last: whoever needs it needs cores there as well.
+    """
+    for room in sorted(ledger.rooms(), key=lambda room: bool(room.node.gpus) and not demand.gpu_percent):
         if not explain_refusal(room, demand):
             return Place(room.node.name, _allocate(room, demand))
     rooms = list(ledger.rooms())
     if any(room.node.connected for room in rooms) and (reason := explain_format(rooms, demand)):
         return NoPlace(reason, is_for_want_of_room=False)
-    refusals: list[str] = []
+    refusals: dict[str, str] = {}
+    drained: set[str] = set()
     for predecessor in predecessors:
-        shared = ledger.room_without_cores_of(predecessor)
-        if shared is None:
-            continue
+        shared = ledger.room_after(predecessor, demand)
+        if shared is None or shared.scheduling is not None:
+            drained |= {predecessor.node} if shared and shared.is_drained else set()
+            continue  # no room there would help
         if not (refusal := explain_refusal(shared, demand)):
             return Place(shared.node.name, _allocate(shared, demand), takes_over=predecessor.replica_id)
-        refusals.append(refusal)
-    # Where cores could be handed over, what stands against that is what has to be mended.
-    return NoPlace(refusals[0] if refusals else _explain(rooms, demand))
+        refusals.setdefault(predecessor.node, refusal)
+    return NoPlace(_explain(rooms, demand, drained, refusals))
 
 
 def _allocate(room: Room, demand: Demand) -> Allocation:
@@ -98,10 +106,21 @@ def _allocate(room: Room, demand: Demand) -> Allocation:
     )
 
 
-def _explain(rooms: Sequence[Room], demand: Demand) -> str:
-    if not any(room.node.connected for room in rooms):
+def _explain(rooms: Sequence[Room], demand: Demand, left: Collection[str], after_handover: Mapping[str, str]) -> str:
+    """`left`: the nodes that the replicas have to leave, of which nobody asks why they cannot be there.
+
+    `after_handover`: by node, why not even the cores of a predecessor help there. Those are told first: there the
+    least has to be mended.
+    """
+    if not after_handover and not any(room.node.connected for room in rooms):
         return NO_NODE
-    reasons = [explain_refusal(room, demand) for room in sorted(rooms, key=lambda room: not room.node.connected)]
+    others = [room for room in rooms if room.node.name not in left]
+    if not others:
+        return f"there is no other node; {_START_ONE}, or open {list_nodes(sorted(left))} again"
+    # Those first on which room can be made.
+    ordered = sorted(others, key=lambda room: (not room.node.connected, room.scheduling is not None))
+    ordered.sort(key=lambda room: room.node.name not in after_handover)
+    reasons = [after_handover.get(room.node.name) or explain_refusal(room, demand) for room in ordered]
     more = [f"and {len(reasons) - _REASONS_SHOWN} more nodes"] if len(reasons) > _REASONS_SHOWN else []
     return " | ".join(reasons[:_REASONS_SHOWN] + more)
 

@@ -3,11 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.domain import Allocation, Deployment, DeploymentKey, Node, Replica, RouteTable, Version
+from controlplane.domain import (
+    Allocation,
+    Deployment,
+    DeploymentKey,
+    Node,
+    ObservedReplica,
+    Replica,
+    ReplicaState,
+    RouteTable,
+    Version,
+)
 from controlplane.policy.demand import Demand
 from controlplane.policy.filters import can_serve
 from controlplane.policy.gpu_choice import share_of
 from controlplane.policy.observations import Observations
+
+# Who failed fewer times may be back in a moment, and sooner than its successor.
+_MANY_RESTARTS = 3
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,7 @@ class Target:
 def is_current(replica: Replica, target: Target, nodes: Mapping[str, Node]) -> bool:
     """True for a replica of the target version, with the allocation wished, that its node can still serve.
 
-    That is, on cores and a GPU that it still offers, with the runtime that the format takes.
+    That is, on cores and a share of a GPU that it still offers, with the runtime that the format takes.
     """
     allocation, demand = replica.allocation, target.demand
     node = nodes.get(replica.node)
@@ -41,7 +54,7 @@ def _is_still_offered(allocation: Allocation, node: Node, demand: Demand) -> boo
     if allocation.gpu is None:
         return True
     gpu = next((gpu for gpu in node.gpus if gpu.uuid == allocation.gpu.uuid), None)
-    return gpu is not None and share_of(gpu, demand) == allocation.gpu
+    return gpu is not None and allocation.gpu.percent in gpu.shares and share_of(gpu, demand) == allocation.gpu
 
 
 def is_on_faulty_gpu(replica: Replica, nodes: Mapping[str, Node]) -> bool:
@@ -79,7 +92,8 @@ def choose_leaving(
     """Which replicas of a deployment retire now. `new` are as it wishes, `old` are not, both oldest first.
 
     `lost` would be as it wishes, where they cannot stay: on nodes that are lost or drained, or on GPUs that are out of
-    service. They go when all of the new ones are ready, not before.
+    service. They go when all of the new ones are ready, not before; save those that fail again and again, which serve
+    nobody: else a version that is broken could not be moved away at all.
     Surplus ones that are not ready leave first, then the newest.
     `is_stuck`: some of the new ones have no place, so that waiting for all of them could be for ever.
     """
@@ -93,7 +107,12 @@ def choose_leaving(
         return [*surplus, *old, *lost]
     if best_there_can_be:
         return [*surplus, *old]
-    return [*surplus, *_choose_abandoned(old, ready_old, served_version)]
+    failing = [] if is_stuck else [replica for replica in lost if _fails_again(observations.sighting_of(replica))]
+    return [*surplus, *failing, *_choose_abandoned(old, ready_old, served_version)]
+
+
+def _fails_again(seen: ObservedReplica) -> bool:
+    return seen.state is ReplicaState.BACKOFF and seen.restarts >= _MANY_RESTARTS
 
 
 def _choose_abandoned(old: Sequence[Replica], ready_old: Sequence[Replica], served_version: int) -> Sequence[Replica]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from controlplane.domain import Gpu, Node, NodeScheduling, Replica
+from controlplane.domain import Gpu, GpuShare, Node, NodeScheduling, Replica, Schedulability
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Room:
     scheduling: NodeScheduling | None = None
 
     @property
+    def is_drained(self) -> bool:
+        return self.scheduling is not None and self.scheduling.state is Schedulability.DRAINING
+
+    @property
     def free_cores(self) -> int:
         """How many cores can take one more replica."""
         return sum(used < self.node.replicas_per_core for used in self.used_slots.values())
@@ -48,40 +52,71 @@ class Room:
         return max(0, self.node.memory_bytes - self.reserved_bytes)
 
 
-def compute_room(
-    node: Node, replicas: Sequence[Replica], handed_over: str = "", scheduling: NodeScheduling | None = None
-) -> Room:
-    """What `replicas`, all on `node`, leave of it.
+@dataclass(frozen=True)
+class Handover:
+    """A replica whose place is looked for anew: its cores and its share of a GPU count as free.
 
-    The cores and the GPU share of the replica `handed_over` count as free, and its memory does not.
+    Its memory on the host does not. Its GPU's does where nobody stated it, of this one or of who comes: then it is the
+    most that they may take, and not what they need.
     """
+
+    replica_id: str = ""  # "": none
+    wants_stated_gpu_memory: bool = False
+
+
+NO_HANDOVER = Handover()
+
+
+def compute_room(
+    node: Node,
+    replicas: Sequence[Replica],
+    handover: Handover = NO_HANDOVER,
+    scheduling: NodeScheduling | None = None,
+) -> Room:
+    """What `replicas`, all on `node`, leave of it. A successor counts for what it has more than whom it takes over."""
     used = dict.fromkeys(node.cores, 0)
-    percents = dict.fromkeys((gpu.uuid for gpu in node.gpus), 0)
-    gpu_bytes = dict(percents)
     by_id = {replica.replica_id: replica for replica in replicas}
     for replica in replicas:
         predecessor = by_id.get(replica.takes_over)
         shared = set(predecessor.allocation.cores) if predecessor else set()
-        is_handed_over = replica.replica_id == handed_over
         for core in replica.allocation.cores:
-            if core in used and core not in shared and not is_handed_over:
+            if core in used and core not in shared and replica.replica_id != handover.replica_id:
                 used[core] += 1
-        share = replica.allocation.gpu
-        if share is None or share.uuid not in percents:
-            continue
-        gpu_bytes[share.uuid] += share.memory_bytes
-        if not is_handed_over:
-            percents[share.uuid] += max(0, share.percent - _percent_shared(predecessor, share.uuid))
-    gpus = {gpu.uuid: _gpu_room(node, gpu, percents[gpu.uuid], gpu_bytes[gpu.uuid]) for gpu in node.gpus}
+    gpus = {gpu.uuid: _compute_gpu_room(node, gpu, by_id, handover) for gpu in node.gpus}
     return Room(node, used, sum(replica.allocation.memory_bytes for replica in replicas), gpus, scheduling)
 
 
-def _percent_shared(predecessor: Replica | None, uuid: str) -> int:
-    """What a successor has of the share of the one it takes over, until that is gone."""
-    share = predecessor.allocation.gpu if predecessor else None
-    return share.percent if share and share.uuid == uuid else 0
-
-
-def _gpu_room(node: Node, gpu: Gpu, percent: int, size_bytes: int) -> GpuRoom:
+def _compute_gpu_room(node: Node, gpu: Gpu, by_id: Mapping[str, Replica], handover: Handover) -> GpuRoom:
+    percent = size_bytes = 0
+    for replica in by_id.values():
+        share = share_on(gpu, replica)
+        if share is None:
+            continue
+        predecessor = by_id.get(replica.takes_over)
+        before = share_on(gpu, predecessor) if predecessor else None
+        shared_bytes = before.memory_bytes if before and _may_overlap(gpu, share, before) else 0
+        if replica.replica_id != handover.replica_id:
+            percent += max(0, share.percent - (before.percent if before else 0))
+            size_bytes += max(0, share.memory_bytes - shared_bytes)
+        elif handover.wants_stated_gpu_memory and is_memory_stated(gpu, share):
+            size_bytes += share.memory_bytes
     condition = node.gpu_conditions.get(gpu.uuid)
     return GpuRoom(gpu, percent, size_bytes, condition.fault if condition else "")
+
+
+def share_on(gpu: Gpu, replica: Replica) -> GpuShare | None:
+    share = replica.allocation.gpu
+    return share if share and share.uuid == gpu.uuid else None
+
+
+def default_gpu_memory(gpu: Gpu, percent: int) -> int:
+    """What a replica may take where nobody stated it: the same part of the memory as of the multiprocessors."""
+    return gpu.memory_bytes * percent // 100
+
+
+def is_memory_stated(gpu: Gpu, share: GpuShare) -> bool:
+    return share.memory_bytes != default_gpu_memory(gpu, share.percent)
+
+
+def _may_overlap(gpu: Gpu, one: GpuShare, other: GpuShare) -> bool:
+    return not (is_memory_stated(gpu, one) and is_memory_stated(gpu, other))

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from controlplane.domain import Deployment, ObservedReplica, ReplicaState
+from controlplane.domain import Deployment, NodeScheduling, ObservedReplica, ReplicaState, Schedulability
 
 _LONGEST_MESSAGE = 1000
 _TROUBLED = (ReplicaState.BACKOFF, ReplicaState.UNHEALTHY)
@@ -30,6 +30,24 @@ def find_trouble(seen: Iterable[ObservedReplica]) -> str:
 
 def deploy_command(deployment: Deployment, replicas: int) -> str:
     return f"`modelyard deploy {deployment.model} --alias {deployment.alias} --replicas {replicas}`"
+
+
+def describe_scheduling(scheduling: NodeScheduling) -> str:
+    """As in "being drained by ada (new disk)", of a node that is not open."""
+    author = scheduling.author
+    state = "being drained" if scheduling.state is Schedulability.DRAINING else str(scheduling.state)
+    who = f" by {author.user}" if author.user else ""
+    why = f" ({' '.join(author.reason.split())})" if author.reason else ""  # it may have lines of its own
+    return f"{state}{who}{why}"
+
+
+def list_nodes(names: Sequence[str]) -> str:
+    """As in "node a", "nodes a and b" or "nodes a, b and 3 more"."""
+    if len(names) == 1:
+        return f"node {names[0]}"
+    last = names[1] if len(names) == 2 else f"{len(names) - 2} more"
+    first = names[0] if len(names) == 2 else f"{names[0]}, {names[1]}"
+    return f"nodes {first} and {last}"
 
 
 def shorten(text: str) -> str:

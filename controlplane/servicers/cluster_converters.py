@@ -71,6 +71,13 @@ def node_to_proto(room: Room, replicas: int) -> resources_pb2.Node:
     )
 
 
+def absent_node_to_proto(name: str, scheduling: NodeScheduling | None, replicas: int) -> resources_pb2.Node:
+    """One that has not reported since the controller started, or not for long."""
+    return resources_pb2.Node(
+        name=f"nodes/{name}", node=name, scheduling=_scheduling_to_proto(scheduling), replicas=replicas
+    )
+
+
 def _scheduling_to_proto(scheduling: NodeScheduling | None) -> resources_pb2.NodeScheduling:
     if scheduling is None:
         return resources_pb2.NodeScheduling(state=Schedulability.OPEN.name)

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +54,8 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
     async def _put(self, key: DeploymentKey, changes: dict[str, Any], author: Author, allow_missing: bool) -> None:
         async with self._writing:
             current = await self._find(key, allow_missing)
-            await asyncio.to_thread(self._store.put_deployment, _change(current, changes), author)
+            changed = _check_whole(_change(current, changes))
+            await asyncio.to_thread(self._store.put_deployment, changed, author)
         self._on_change()
 
     async def _find(self, key: DeploymentKey, allow_missing: bool) -> Deployment:
@@ -110,7 +111,7 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
 def _parse_changes(request: pb.UpdateDeploymentRequest) -> dict[str, Any]:
     """Which fields to set to what, by path. Raises InvalidArgumentError."""
     wished = request.deployment
-    paths = list(request.update_mask.paths) or [path for path in _FIELDS if _read(wished, path)]
+    paths = _expand(request.update_mask.paths) or [path for path in _FIELDS if _read(wished, path)]
     unknown = sorted(set(paths) - set(_FIELDS))
     if unknown:
         raise InvalidArgumentError(f"update_mask names {', '.join(unknown)}: it may name {', '.join(_FIELDS)}")
@@ -121,8 +122,16 @@ def _parse_changes(request: pb.UpdateDeploymentRequest) -> dict[str, Any]:
             raise InvalidArgumentError(f"{path} is {value}: wanted {least} to {largest}")
     runtime = changes.get("serving.runtime", "")
     if not _RUNTIME.fullmatch(runtime):
-        raise InvalidArgumentError(f"{runtime[:100]!r} is no runtime: wanted one that `modelyard nodes` lists")
+        raise InvalidArgumentError(f"{runtime[:100]!r} is no runtime: wanted one that `modelyard node show HOST` lists")
     return changes
+
+
+def _expand(paths: Iterable[str]) -> list[str]:
+    """A mask that names a message means all of it."""
+    expanded: list[str] = []
+    for path in paths:
+        expanded += [field for field in _FIELDS if field.startswith(f"{path}.")] or [path]
+    return expanded
 
 
 def _read(deployment: resources_pb2.Deployment, path: str) -> Any:
@@ -135,4 +144,16 @@ def _read(deployment: resources_pb2.Deployment, path: str) -> Any:
 def _change(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
     serving = {path.removeprefix("serving."): value for path, value in changes.items() if path.startswith("serving.")}
     own = {path: value for path, value in changes.items() if "." not in path}
+    if own.get("gpu_percent") == 0:
+        own = {"gpu_memory_bytes": 0, **own}  # it has none without a GPU
     return replace(deployment, **own, serving=replace(deployment.serving, **serving))
+
+
+def _check_whole(deployment: Deployment) -> Deployment:
+    """The deployment itself. Raises InvalidArgumentError for what would do nothing."""
+    if deployment.gpu_memory_bytes and not deployment.gpu_percent:
+        raise InvalidArgumentError(
+            f"gpu_memory_bytes is {deployment.gpu_memory_bytes} and gpu_percent is 0: "
+            "set gpu_percent as well, 100 for a whole GPU (--gpu-share 100)"
+        )
+    return deployment

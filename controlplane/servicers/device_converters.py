@@ -8,6 +8,8 @@ from modelyard.v1 import resources_pb2
 
 _FORMATS = {resources_pb2.ModelFormat.Value(f"MODEL_FORMAT_{format_.name}"): format_ for format_ in ModelFormat}
 _LONGEST_TEXT = 300
+# The database keeps no longer ones.
+_LONGEST_UUID = 100
 
 
 def runtimes_from_proto(resources: resources_pb2.NodeResources) -> tuple[RuntimeOffer, ...]:
@@ -47,12 +49,15 @@ def formats_to_proto(formats: Iterable[ModelFormat]) -> list[str]:
 
 def gpu_from_proto(gpu: resources_pb2.Gpu) -> Gpu:
     """Raises InvalidArgumentError where nothing could be placed on it."""
-    if not gpu.uuid or gpu.memory_bytes <= 0:
-        raise InvalidArgumentError(f"GPU {gpu.uuid[:100]!r} has {gpu.memory_bytes} bytes: wanted a UUID, and memory")
+    if not 0 < len(gpu.uuid) <= _LONGEST_UUID or gpu.memory_bytes <= 0:
+        raise InvalidArgumentError(
+            f"GPU {gpu.uuid[:_LONGEST_UUID]!r} has {gpu.memory_bytes} bytes: wanted a UUID of up to {_LONGEST_UUID} "
+            "characters, and memory"
+        )
     if any(not 0 < share <= 100 for share in gpu.shares) or 100 not in gpu.shares:
         raise InvalidArgumentError(f"GPU {gpu.uuid} has shares of {list(gpu.shares)}: wanted 1 to 100, and 100 itself")
     return Gpu(
-        uuid=gpu.uuid[:_LONGEST_TEXT],
+        uuid=gpu.uuid,
         hardware_class=gpu.hardware_class[:_LONGEST_TEXT],
         memory_bytes=gpu.memory_bytes,
         compute_capability=gpu.compute_capability[:_LONGEST_TEXT],

@@ -90,6 +90,9 @@ DAMAGES = {
     "UPDATE versions SET format = 'keras' WHERE number = 2": "search: the record of resnet@2 cannot be read",
     "UPDATE deployments SET alias = 'other'": "deployments: resnet@other is deployed, and there is no such alias",
     "UPDATE deployments SET replicas = 9": "deployments: the deployment of resnet@production is not what",
+    "UPDATE deployments SET gpu_percent = 9": "deployments: the deployment of resnet@production is not what",
+    "UPDATE deployments SET runtime = 'x'": "deployments: the deployment of resnet@production is not what",
+    "UPDATE nodes SET state = 'x'": "nodes: node host-1 is 'x', wanted cordoned or draining",
     "DELETE FROM deployments": "deployments: the deployment of resnet@production is not what its last change made it",
     "UPDATE replicas SET version = 9": "replicas: replica r-1 is of resnet@9, which is not there",
 }

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from controlplane.domain import Fact, Source
+from controlplane.domain import Deployment, Fact, Serving, Source
 from controlplane.registry.lineage import MlMetadataLineage, lineage_config
 from controlplane.registry.store import RegistryStore
 from tests.contract.conftest import Stores
 from tests.harness.lineage_story import record_all, tell_story
-from tests.harness.records import NOW, make_draft
+from tests.harness.records import NOW, make_author, make_draft
 
 HOSTILE = [
     ", TRUE, NULL); DROP TABLE {table}; --\\",
@@ -54,6 +54,19 @@ def test_both_live_side_by_side(stores: Stores, lineage: MlMetadataLineage) -> N
     ]
     assert graph.nodes[0].properties["tag.team"] == "vision"
     assert stores.registry.get_version("resnet", 2).facts.tags == {"team": "vision"}
+
+
+def test_how_a_deployment_was_served_is_told_where_it_was_chosen(stores: Stores, lineage: MlMetadataLineage) -> None:
+    tell_story(stores.registry, stores.state)
+    serving = Serving("triton", max_batch_rows=8, max_batch_wait_us=500)
+    chosen = Deployment("resnet", "production", 2, gpu_percent=25, gpu_memory_bytes=1 << 33, serving=serving)
+    stores.state.put_deployment(chosen, make_author("bob", after_s=20))
+    record_all(stores.registry, lineage)
+    deployments = [node for node in lineage.read("resnet", 2).nodes if node.type == "modelyard.Deployment"]
+    told = [node.properties for node in deployments if "runtime" in node.properties]
+    assert len(told) == 1 < len(deployments)
+    keys = ("gpu_percent", "gpu_memory_bytes", "runtime", "max_batch_rows", "max_batch_wait_us")
+    assert [told[0][key] for key in keys] == ["25", str(1 << 33), "triton", "8", "500"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -11,7 +11,20 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
-from controlplane.domain import Alias, Deployment, DeploymentKey, FactKind, MoveKind, Packaging, Source
+from controlplane.domain import (
+    Alias,
+    Allocation,
+    Deployment,
+    DeploymentKey,
+    FactKind,
+    MoveKind,
+    NodeScheduling,
+    Packaging,
+    Replica,
+    Schedulability,
+    Serving,
+    Source,
+)
 from controlplane.registry import migrations
 from controlplane.registry.sql import schema
 from controlplane.registry.sql.database import create_engine
@@ -23,6 +36,7 @@ from modelyard.errors import AlreadyExistsError, UnavailableError
 from tests.contract.conftest import Stores
 from tests.harness.old_databases import FILLERS, LONG_TEXT, make_old_database
 from tests.harness.records import NOW, make_author, make_draft
+from tests.harness.saved_yard import find_problems
 from tests.harness.schemas import find_differences
 
 # Runs an upgrade and dies by SIGKILL once a statement that begins with the second argument was executed.
@@ -112,6 +126,34 @@ def test_what_runs_comes_through(state: StateStore) -> None:
     assert set(stored.replicas) == {"r-1"}
     assert set(stored.versions) == {("resnet", 1), ("resnet", 2)}
     assert stored.route_table.version == 3
+
+
+def test_what_was_placed_before_there_were_gpus_is_as_it_would_be_placed_now(url: str) -> None:
+    make_old_database(url, "0002")
+    database = open_database(url)
+    stored = SqlStateStore(database).load_state()
+    deployment = Deployment("resnet", "production", replicas=2, memory_bytes=9, no_retries=True)
+    assert stored.deployments == {deployment.key: deployment}
+    allocations = {"r-1": Allocation((0,), 1, 9, is_memory_estimated=True)}
+    allocations["r-2"] = Allocation((1,), 1, 9, is_memory_estimated=True)
+    assert stored.replicas == {
+        name: Replica(name, "resnet", 1, "production", "host-1", allocation) for name, allocation in allocations.items()
+    }
+    assert stored.scheduling == {}
+    database.close()
+
+
+def test_a_database_of_before_there_were_gpus_is_well_and_changes(url: str) -> None:
+    make_old_database(url, "0002")
+    assert find_problems(url) == []
+    database = open_database(url)
+    state = SqlStateStore(database)
+    state.put_deployment(
+        Deployment("resnet", "production", gpu_percent=25, serving=Serving("triton", 8, 500)), make_author()
+    )
+    state.put_scheduling(NodeScheduling("host-1", Schedulability.DRAINING, make_author()))
+    database.close()
+    assert find_problems(url) == []
 
 
 def test_the_history_of_aliases_comes_through_and_can_be_rolled_back(registry: RegistryStore) -> None:

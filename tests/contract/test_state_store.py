@@ -12,12 +12,17 @@ from controlplane.domain import (
     Deployment,
     DeploymentKey,
     Endpoint,
+    FactKind,
+    GpuShare,
     ModelFormat,
+    NodeScheduling,
     Plan,
     Pool,
     Replica,
     Route,
     RouteTable,
+    Schedulability,
+    Serving,
     Signature,
     TensorSpec,
     VersionDraft,
@@ -206,3 +211,64 @@ def test_replicas_learn_which_table_left_them_out(state: StateStore) -> None:
     place(state, replica("r1"), replica("r2"))
     state.store_route_table(RouteTable(5), {"r2": 5, "gone": 5})
     assert {r.replica_id: r.retired_in for r in state.load_state().replicas.values()} == {"r1": 0, "r2": 5}
+
+
+TRITON = Serving("triton", max_batch_rows=8, max_batch_wait_us=500)
+ON_GPU = replace(RESNET, gpu_percent=25, gpu_memory_bytes=1 << 33, serving=TRITON)
+
+
+def test_a_deployment_on_gpus_comes_back_as_it_was_put(state: StateStore) -> None:
+    for wished in (RESNET, ON_GPU, replace(ON_GPU, serving=Serving(max_batch_rows=1)), RESNET):
+        state.put_deployment(wished, ANN)
+        assert state.get_deployment(RESNET.key) == wished
+
+
+def test_a_replica_on_a_gpu_comes_back_as_it_was_placed(state: StateStore) -> None:
+    share = GpuShare("MIG-0123", 100, 1 << 34)
+    allocation = Allocation((0, 3), 2, 1 << 33, share, is_memory_estimated=True)
+    placed = replace(replica("r1"), allocation=allocation, serving=TRITON, created_at=NOW)
+    place(state, placed, replica("r2"))
+    assert state.load_state().replicas == {"r1": placed, "r2": replica("r2")}
+    retired = replace(placed, wish=Wish.RETIRE)
+    state.apply_plan(Plan(update=(retired,)), state.load_state().revision)
+    assert state.load_state().replicas["r1"] == retired
+
+
+def test_each_change_of_how_a_deployment_is_served_is_told(registry: RegistryStore, state: StateStore) -> None:
+    state.put_deployment(RESNET, ANN)
+    state.put_deployment(ON_GPU, ANN)
+    details = [fact.details for fact in registry.list_facts(False, 0, 100) if fact.kind is FactKind.DEPLOYED]
+    bare = {"replicas": 2, "threads": 4}
+    chosen = {
+        "gpu_percent": 25,
+        "gpu_memory_bytes": 1 << 33,
+        "runtime": "triton",
+        "max_batch_rows": 8,
+        "max_batch_wait_us": 500,
+    }
+    assert details == [bare, {**bare, **chosen}]
+
+
+def test_a_node_is_as_it_was_last_scheduled(state: StateStore) -> None:
+    host = NodeScheduling("host-1", Schedulability.CORDONED, ANN)
+    other = NodeScheduling("host-2", Schedulability.DRAINING, Author(NOW))
+    for scheduling in (host, other):
+        state.put_scheduling(scheduling)
+    assert state.load_state().scheduling == {"host-1": host, "host-2": other}
+    drained = NodeScheduling("host-1", Schedulability.DRAINING, Author(NOW.replace(year=2027), "bob"))
+    state.put_scheduling(drained)
+    assert state.load_state().scheduling == {"host-1": drained, "host-2": other}
+
+
+def test_nothing_is_kept_of_a_node_that_was_opened(state: StateStore) -> None:
+    state.put_scheduling(NodeScheduling("host-1", Schedulability.CORDONED, ANN))
+    for _ in range(2):
+        state.put_scheduling(NodeScheduling("host-1", Schedulability.OPEN, ANN))
+        assert state.load_state().scheduling == {}
+
+
+def test_a_plan_made_before_a_node_was_cordoned_is_refused(state: StateStore) -> None:
+    before = state.load_state().revision
+    state.put_scheduling(NodeScheduling("host-1", Schedulability.CORDONED, ANN))
+    with pytest.raises(AbortedError):
+        state.apply_plan(Plan(create=(replica("r1"),)), before)

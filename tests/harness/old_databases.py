@@ -85,5 +85,44 @@ def _fill_0001_state(insert: Insert) -> None:
     insert("route_table", {"id": 1, "version": 3, "content": {"version": 3, "pools": [], "routes": []}})
 
 
+def _fill_0002(insert: Insert) -> None:
+    """resnet@1, to which `production` points, and which two replicas serve; `staging` was deployed, and is not."""
+    insert("models", {"name": "resnet", "latest_version": 1, "created_at": _at(1)})
+    spec = [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
+    version = {"model": "resnet", "number": 1, "format": "onnx", "packaging": "file", "revision": 0, "source": {}}
+    file = {"uri": "file:///a", "sha256": "1" * 64, "size_bytes": 7, "signature": {"inputs": spec, "outputs": []}}
+    said: dict[str, Any] = {"description": "", "user_name": "ann", "metrics": {}, "parameters": {}, "tags": {}}
+    insert("versions", {**version, **file, **said, "created_at": _at(1)})
+    author = {"user_name": "bob", "reason": "better"}
+    for alias in ("production", "staging"):
+        name = {"model": "resnet", "alias": alias}
+        insert(
+            "alias_moves",
+            {**name, "kind": "set", "from_version": None, "to_version": 1, **author, "moved_at": _at(10)},
+        )
+        insert("aliases", {"model": "resnet", "name": alias, "version": 1, **author, "moved_at": _at(10)})
+    _fill_0002_state(insert, author)
+
+
+def _fill_0002_state(insert: Insert, author: Mapping[str, str]) -> None:
+    how = {"model": "resnet", "replicas": 2, "threads": 1, "memory_bytes": 9, "no_retries": True}
+    facts: list[dict[str, Any]] = [{"kind": "registered", "alias": "", "details": {}}]
+    for alias in ("production", "staging"):
+        facts.append({"kind": "aliased", "alias": alias, "details": {"kind": "set", "from_version": None}})
+        facts.append({"kind": "deployed", "alias": alias, "details": {"replicas": 2, "threads": 1}})
+        insert("deployment_changes", {**how, "alias": alias, **author, "changed_at": _at(12)})
+    facts.append({"kind": "undeployed", "alias": "staging", "details": {}})
+    insert("deployment_changes", {"model": "resnet", "alias": "staging", **author, "changed_at": _at(13)})
+    for second, fact in enumerate(facts, 14):
+        known = {"model": "resnet", "version": 1, "happened_at": _at(second), "recorded": False}
+        insert("lineage_facts", {**fact, **author, **known})
+    insert("deployments", {**how, "alias": "production"})
+    for name, core in (("r-1", 0), ("r-2", 1)):
+        replica = {"replica_id": name, "model": "resnet", "version": 1, "alias": "production", "node": "host-1"}
+        allocation = {"cores": [core], "threads": 1, "memory_bytes": 9}
+        insert("replicas", {**replica, **allocation, "wish": "run", "takes_over": "", "retired_in": 0})
+    insert("route_table", {"id": 1, "version": 3, "content": {"version": 3, "pools": [], "routes": []}})
+
+
 # One for each schema that is not the newest.
-FILLERS: Mapping[str, Callable[[Insert], None]] = {"0001": _fill_0001}
+FILLERS: Mapping[str, Callable[[Insert], None]] = {"0001": _fill_0001, "0002": _fill_0002}

@@ -47,6 +47,19 @@ class ExecutionKind:
     changes_version: bool = False
 
 
+_DEPLOYED: PropertyTypes = {
+    "alias": str,
+    "deployment": str,
+    "replicas": int,
+    "threads": int,
+    # Where they were chosen.
+    "gpu_percent": int,
+    "gpu_memory_bytes": float,  # an integer here has 32 bits
+    "runtime": str,
+    "max_batch_rows": int,
+    "max_batch_wait_us": int,
+}
+
 KINDS: Mapping[FactKind, ExecutionKind] = {
     FactKind.REGISTERED: ExecutionKind(REGISTRATION, changes_version=True),
     FactKind.CHANGED: ExecutionKind(_execution("Change"), {"revision": int, "changes": str}, changes_version=True),
@@ -54,9 +67,7 @@ KINDS: Mapping[FactKind, ExecutionKind] = {
         _execution("AliasMove"), {"alias": str, "kind": str, "from_version": int}, OF_ALIAS
     ),
     # It runs until the next deployment of its alias, or the end of that.
-    FactKind.DEPLOYED: ExecutionKind(
-        DEPLOYMENT, {"alias": str, "deployment": str, "replicas": int, "threads": int}, OF_DEPLOYMENT, "RUNNING"
-    ),
+    FactKind.DEPLOYED: ExecutionKind(DEPLOYMENT, _DEPLOYED, OF_DEPLOYMENT, "RUNNING"),
     FactKind.UNDEPLOYED: ExecutionKind(UNDEPLOYMENT, {"alias": str, "deployment": str}, OF_DEPLOYMENT),
     FactKind.DELETED: ExecutionKind(_execution("Deletion"), changes_version=True),
     FactKind.RESTORED: ExecutionKind(_execution("Restoration"), changes_version=True),

@@ -4,6 +4,7 @@ Writers come one after another (database.py), so a number is never given to a fa
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,7 +44,16 @@ def add_fact(
 
 
 def add_deployed(connection: sa.Connection, deployment: Deployment, version: int, author: Author) -> None:
-    details = {"replicas": deployment.replicas, "threads": deployment.threads}
+    chosen = {
+        "gpu_percent": deployment.gpu_percent,
+        "gpu_memory_bytes": deployment.gpu_memory_bytes,
+        **asdict(deployment.serving),
+    }
+    details = {
+        "replicas": deployment.replicas,
+        "threads": deployment.threads,
+        **{key: value for key, value in chosen.items() if value},  # most deployments choose none of it
+    }
     add_fact(
         connection, FactKind.DEPLOYED, (deployment.model, version), author, alias=deployment.alias, details=details
     )

@@ -24,8 +24,18 @@ async def yard(shared: ControllerUnderTest) -> AsyncIterator[Stubs]:
         ({"replicas": 1001}, ["replicas"], "replicas is 1001: wanted 0 to 1000"),
         ({"threads": 0}, ["threads"], "threads is 0: wanted 1 to 1024"),
         ({"memory_bytes": -1}, [], "memory_bytes is -1: wanted 0 to"),
-        ({}, ["status"], "update_mask names status: it may name replicas, threads, memory_bytes, no_retries"),
+        ({}, ["status"], "update_mask names status: it may name replicas, threads, memory_bytes"),
         ({"name": "models/a/b/deployments/c"}, [], "does not name a deployment"),
+        ({"gpu_percent": 101}, [], "gpu_percent is 101: wanted 0 to 100"),
+        ({"gpu_memory_bytes": -1}, ["gpu_memory_bytes"], "gpu_memory_bytes is -1: wanted 0 to"),
+        ({"serving": {"max_batch_rows": -1}}, [], "serving.max_batch_rows is -1: wanted 0 to"),
+        ({"serving": {"max_batch_wait_us": 10**9}}, ["serving"], "serving.max_batch_wait_us is 1000000000: wanted 0"),
+        (
+            {"serving": {"runtime": "Triton 2"}},
+            [],
+            "'Triton 2' is no runtime: wanted one that `modelyard node show HOST` lists",
+        ),
+        ({}, ["serving.speed"], "update_mask names serving.speed: it may name replicas"),
     ],
 )
 async def test_a_deployment_that_cannot_be_is_refused(
@@ -57,6 +67,29 @@ async def test_fields_that_are_not_named_stay_and_a_repeated_update_changes_noth
     await yard.deploy(name=name, threads=2)
     deployment = await yard.deploy(name=name, threads=2)
     assert (deployment.replicas, deployment.threads, deployment.no_retries) == (3, 2, True)
+
+
+async def test_a_message_in_the_mask_stands_for_its_fields_and_a_path_for_one_of_them(yard: Stubs) -> None:
+    name = await make_alias(yard, "options")
+    await yard.deploy("serving", name=name, serving={"max_batch_rows": 8, "max_batch_wait_us": 500})
+    await yard.deploy("serving.runtime", name=name, serving={"runtime": "built-in"})
+    deployment = await yard.deploy("serving.max_batch_rows", name=name, serving={"max_batch_rows": 1})
+    serving = deployment.serving
+    assert (serving.runtime, serving.max_batch_rows, serving.max_batch_wait_us) == ("built-in", 1, 500)
+    emptied = (await yard.deploy("serving", name=name)).serving
+    assert (emptied.runtime, emptied.max_batch_rows, emptied.max_batch_wait_us) == ("", 0, 0)
+
+
+async def test_memory_of_a_gpu_comes_and_goes_with_its_share(yard: Stubs) -> None:
+    name = await make_alias(yard, "shares")
+    with pytest.raises(aio.AioRpcError) as caught:
+        await yard.deploy(name=name, gpu_memory_bytes=1 << 30)
+    assert caught.value.code() is StatusCode.INVALID_ARGUMENT
+    assert "set gpu_percent as well, 100 for a whole GPU" in (caught.value.details() or "")
+    deployment = await yard.deploy(name=name, gpu_percent=25, gpu_memory_bytes=1 << 30)
+    assert (deployment.gpu_percent, deployment.gpu_memory_bytes) == (25, 1 << 30)
+    deployment = await yard.deploy("gpu_percent", name=name)
+    assert (deployment.gpu_percent, deployment.gpu_memory_bytes) == (0, 0)
 
 
 async def test_concurrent_updates_of_different_fields_both_last(yard: Stubs) -> None:

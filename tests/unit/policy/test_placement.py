@@ -2,7 +2,7 @@
 
 import pytest
 
-from controlplane.domain import Deployment, DeploymentState, ModelFormat, Packaging
+from controlplane.domain import Deployment, DeploymentState, ModelFormat, Packaging, Serving
 from controlplane.policy.demand import Demand, compute_demand
 from controlplane.policy.filters import explain_refusal
 from controlplane.policy.placement import NO_NODE
@@ -57,6 +57,14 @@ def test_memory_that_is_given_away_is_not_given_again() -> None:
             "node a: it needs OpenVINO; install this project there with its extra `agent`, and start the agent again",
         ),
         (Demand(1, GIB, ModelFormat.TENSORRT, gpu_percent=100), "node a: it needs a GPU with Triton"),
+        (
+            Demand(1, GIB, ModelFormat.SAVEDMODEL, gpu_percent=25),
+            "node a: it needs a GPU with Triton; deploy it with --gpu-share 0 to serve it on CPUs",
+        ),
+        (
+            Demand(1, GIB, serving=Serving("triton")),
+            "node a: it needs the runtime 'triton' for onnx on the CPU; ask for another, or for --runtime any",
+        ),
         (Demand(1, GIB), ""),
     ],
 )

@@ -7,7 +7,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from controlplane.domain import Deployment, DeploymentKey, ModelFormat, ObservedReplica, ReplicaState
+from controlplane.domain import (
+    Deployment,
+    DeploymentKey,
+    DeploymentState,
+    Gpu,
+    ModelFormat,
+    ObservedReplica,
+    ReplicaState,
+    Schedulability,
+)
 from controlplane.policy.lifecycle import compute_plan
 from tests.unit.policy.simulation import GIB, SimulatedNode, SimulatedYard
 
@@ -16,6 +25,7 @@ ALIASES = st.sampled_from(["production", "staging"])
 VERSIONS = st.integers(1, 3)
 FORMATS = st.frozensets(st.sampled_from(ModelFormat), min_size=1)
 STATES = st.sampled_from([ReplicaState.STARTING, ReplicaState.BACKOFF, ReplicaState.READY])
+GPU_BYTES = 40 * GIB
 
 
 class YardMachine(RuleBasedStateMachine):
@@ -28,7 +38,15 @@ class YardMachine(RuleBasedStateMachine):
     )
     def start(self, hosts: list[tuple[int, frozenset[ModelFormat]]], per_core: int, berts: ModelFormat) -> None:
         nodes = [
-            SimulatedNode(f"n{i}", cores=n, memory_bytes=3 * GIB, replicas_per_core=per_core, formats=formats)
+            SimulatedNode(
+                f"n{i}",
+                cores=n,
+                memory_bytes=3 * GIB,
+                replicas_per_core=per_core,
+                formats=formats,
+                gpu_formats=formats,
+                gpus=(Gpu(f"GPU-{i}", "NVIDIA A100", GPU_BYTES, shares=(100, 50, 25)),) if i else (),
+            )
             for i, (n, formats) in enumerate(hosts)
         ]
         self.yard = SimulatedYard(*nodes)
@@ -39,10 +57,23 @@ class YardMachine(RuleBasedStateMachine):
     def set_alias(self, model: str, alias: str, version: int) -> None:
         self.yard.set_alias(model, version, alias)
 
-    @rule(model=MODELS, alias=ALIASES, n=st.integers(0, 4), threads=st.integers(1, 2), gib=st.sampled_from([0, 1]))
-    def deploy(self, model: str, alias: str, n: int, threads: int, gib: int) -> None:
+    @rule(
+        model=MODELS,
+        alias=ALIASES,
+        n=st.integers(0, 4),
+        threads=st.integers(1, 2),
+        gib=st.sampled_from([0, 1]),
+        percent=st.sampled_from([0, 0, 25, 50, 100]),
+        gpu_gib=st.sampled_from([0, 0, 5, 15, 30]),
+    )
+    def deploy(self, *, model: str, alias: str, n: int, threads: int, gib: int, percent: int, gpu_gib: int) -> None:
         if DeploymentKey(model, alias) in self.yard.stored.aliases:
-            self.yard.deploy(Deployment(model, alias, n, threads, gib * GIB))
+            gpu_bytes = gpu_gib * GIB if percent else 0
+            self.yard.deploy(Deployment(model, alias, n, threads, gib * GIB, False, percent, gpu_bytes))
+
+    @rule(state=st.sampled_from(Schedulability), data=st.data())
+    def schedule(self, state: Schedulability, data: st.DataObject) -> None:
+        self.yard.schedule(data.draw(st.sampled_from(sorted(self.yard.nodes))), state)
 
     @rule(model=MODELS, alias=ALIASES)
     def undeploy(self, model: str, alias: str) -> None:
@@ -50,7 +81,11 @@ class YardMachine(RuleBasedStateMachine):
 
     @rule()
     def control(self) -> None:
-        self.yard.control()
+        decision = self.yard.control()
+        assert not {replica.node for replica in decision.plan.create} & self.yard.stored.scheduling.keys()
+        for key, status in decision.statuses.items():
+            wanted = self.yard.stored.deployments[key].replicas
+            assert status.state is not DeploymentState.READY or status.ready_replicas >= wanted
 
     @rule()
     def obey(self) -> None:
@@ -90,8 +125,28 @@ class YardMachine(RuleBasedStateMachine):
         for name, node in self.yard.nodes.items():
             assert memory[name] <= node.memory_bytes
             assert all(slots[name, core] <= node.replicas_per_core for core in range(node.cores))
+        self.check_gpus()
         successors = Counter(replica.takes_over for replica in replicas.values() if replica.takes_over in replicas)
         assert all(count == 1 for count in successors.values())
+
+    def check_gpus(self) -> None:
+        """A successor shares with whom it takes over; any other two never share more than there is.
+
+        GPU memory that somebody stated for both is there for both, whatever takes over what.
+        """
+        replicas = self.yard.stored.replicas
+        percents: Counter[str] = Counter()
+        stated: Counter[str] = Counter()
+        for replica in replicas.values():
+            predecessor = replicas.get(replica.takes_over)
+            before = predecessor.allocation.gpu if predecessor else None
+            if share := replica.allocation.gpu:
+                shared = before if before and before.uuid == share.uuid else None
+                percents[share.uuid] += max(0, share.percent - (shared.percent if shared else 0))
+                is_default = share.memory_bytes == GPU_BYTES * share.percent // 100
+                stated[share.uuid] += 0 if is_default else share.memory_bytes
+        assert all(percent <= 100 for percent in percents.values())
+        assert all(size_bytes <= GPU_BYTES for size_bytes in stated.values())
 
     @invariant()
     def every_replica_is_where_its_format_can_be_served(self) -> None:
@@ -112,6 +167,7 @@ class YardMachine(RuleBasedStateMachine):
         for node in self.yard.nodes.values():
             node.connected = True
             node.becomes.clear()
+            self.yard.schedule(node.name, Schedulability.OPEN)
         self.yard.step()
         self.yard.now += timedelta(seconds=60)
         for _ in range(2):  # what failed before comes up now

@@ -21,7 +21,8 @@ _SHARE: tuple[tuple[str, Any, Any], ...] = (("gpu_percent", sa.Integer(), 0), ("
 def upgrade() -> None:
     _add("deployments", (*_SHARE, *_SERVING))
     _add("replicas", (("gpu_uuid", sa.String(100), ""), *_SHARE, *_SERVING))
-    _add("replicas", (("is_memory_estimated", sa.Boolean(), False),))
+    # Earlier releases did not keep who said it, and held nobody to it.
+    _add("replicas", (("is_memory_estimated", sa.Boolean(), True),))
     op.add_column("replicas", sa.Column("created_at", _MOMENT))
     # A row with nulls tells of a deletion, and the rows before this release of no GPU: null says both.
     for name, kind, _ in (*_SHARE, *_SERVING):
