@@ -9,8 +9,9 @@ import typer
 
 from modelyard.cli import options, output
 from modelyard.cli.controller import Controller, check_model_exists
+from modelyard.cli.node_tables import print_nodes
+from modelyard.cli.replica_tables import describe_state, print_replicas
 from modelyard.resource_names import check_model_name, model_name
-from modelyard.sizes import format_size
 
 
 def replicas(
@@ -18,7 +19,7 @@ def replicas(
     controller: options.Controller = options.CONTROLLER,
     as_json: options.Json = False,
 ) -> None:
-    """List the replicas: where they run, how they are."""
+    """List the replicas: where they run, on what, and how they are."""
     from modelyard.v1 import deployments_pb2
 
     request = deployments_pb2.ListReplicasRequest(parent=model_name(check_model_name(name)) if name else "")
@@ -29,11 +30,15 @@ def replicas(
     if as_json:
         output.print_json([output.to_plain(replica) for replica in found])
     else:
-        _print_replicas(found)
+        print_replicas(found)
 
 
 def nodes(controller: options.Controller = options.CONTROLLER, as_json: options.Json = False) -> None:
-    """List the nodes, with what they have and what is free."""
+    """List the nodes: what they have, what is free, and whether they take replicas.
+
+    Free is what no replica has: of two GPUs, one of which is half given away, 1.5. `modelyard node show HOST` tells all
+    of one node, `modelyard node` cordons and drains them.
+    """
     from modelyard.v1 import deployments_pb2
 
     with Controller(controller) as yard:
@@ -41,7 +46,7 @@ def nodes(controller: options.Controller = options.CONTROLLER, as_json: options.
     if as_json:
         output.print_json([output.to_plain(node) for node in found])
     else:
-        _print_nodes(found)
+        print_nodes(found)
 
 
 def status(controller: options.Controller = options.CONTROLLER, as_json: options.Json = False) -> None:
@@ -54,9 +59,9 @@ def status(controller: options.Controller = options.CONTROLLER, as_json: options
         output.print_json(output.to_plain(found))
         return
     _print_routers(found)
-    _print_nodes(found.nodes, title="Nodes")
+    print_nodes(found.nodes, title="Nodes")
     _print_deployments(found.deployments)
-    _print_replicas(found.replicas, title="Replicas")
+    print_replicas(found.replicas, title="Replicas")
 
 
 def _print_routers(status: Any) -> None:
@@ -74,66 +79,19 @@ def _print_routers(status: Any) -> None:
     output.print_table(columns, rows, title="Routers", empty="none: modelyard router --controller HOST:PORT")
 
 
-def _print_nodes(found: Sequence[Any], title: str = "") -> None:
-    rows = [
-        (
-            node.node,
-            node.address,
-            "yes" if node.connected else "no",
-            f"{node.free_core_slots} of {len(node.resources.cores) * node.resources.replicas_per_core}",
-            f"{format_size(node.free_memory_bytes)} of {format_size(node.resources.memory_bytes)}",
-            node.replicas,
-            ", ".join(map(_name_format, node.resources.formats)),
-            node.resources.hardware_class,
-        )
-        for node in found
-    ]
-    columns = ["NODE", "ADDRESS", "CONNECTED", "FREE CORES", "FREE MEMORY", "REPLICAS", "SERVES", "HARDWARE"]
-    output.print_table(columns, rows, title=title, empty="no nodes: modelyard agent --controller HOST:PORT")
-
-
-def _name_format(number: int) -> str:
-    from modelyard.v1 import resources_pb2
-
-    return output.enum_name(resources_pb2.ModelFormat.DESCRIPTOR, number).lower()
-
-
 def _print_deployments(found: Sequence[Any]) -> None:
     rows = [
         (
             f"{deployment.model}@{deployment.alias}",
-            _state(deployment.status),
+            describe_state(deployment.status),
             deployment.status.serving_version,
             deployment.status.target_version,
             f"{deployment.status.ready_replicas} of {deployment.replicas}",
             deployment.threads,
+            f"{deployment.gpu_percent}%" if deployment.gpu_percent else "",
             deployment.status.message,
         )
         for deployment in found
     ]
-    columns = ["DEPLOYMENT", "STATE", "SERVING", "TARGET", "READY", "THREADS", "MESSAGE"]
+    columns = ["DEPLOYMENT", "STATE", "SERVING", "TARGET", "READY", "THREADS", "GPU", "MESSAGE"]
     output.print_table(columns, rows, title="Deployments", empty="none: modelyard deploy NAME")
-
-
-def _print_replicas(found: Sequence[Any], title: str = "") -> None:
-    rows = [
-        (
-            replica.replica_id,
-            f"{replica.model}@{replica.version}",
-            replica.alias,
-            replica.node,
-            _state(replica) + (" (retiring)" if replica.retiring else ""),
-            replica.address,
-            ",".join(map(str, replica.allocation.cores)),
-            format_size(replica.allocation.memory_bytes),
-            replica.restarts,
-            replica.message,
-        )
-        for replica in found
-    ]
-    columns = ["REPLICA", "MODEL-ID", "ALIAS", "NODE", "STATE", "ADDRESS", "CORES", "MEMORY", "RESTARTS", "MESSAGE"]
-    output.print_table(columns, rows, title=title, empty="none run")
-
-
-def _state(message: Any) -> str:
-    return output.enum_name(message.DESCRIPTOR.fields_by_name["state"].enum_type, message.state)

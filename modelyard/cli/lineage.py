@@ -15,7 +15,8 @@ from modelyard.resource_names import parse_model_id, version_name
 
 _USUAL_STATES = ("", "LIVE", "COMPLETE")
 _EXECUTION_PROPERTIES = (
-    "alias", "kind", "from_version", "replicas", "threads", "revision", "changes", "git_commit", "user", "reason",
+    "alias", "kind", "from_version", "replicas", "threads", "gpu_percent", "gpu_memory_bytes", "runtime",
+    "max_batch_rows", "max_batch_wait_us", "revision", "changes", "git_commit", "user", "reason",
 )  # fmt: skip
 
 _ORIGIN_PROPERTIES = ("imported_from", "read_from")

@@ -8,6 +8,9 @@ import typer
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhdw])")
+_WAIT = re.compile(r"(\d{1,9}(?:\.\d+)?)(us|ms|s)?")
+_MICROSECONDS = {"us": 1, "ms": 1000, "s": 1_000_000}
+_MOST_ROWS = 1 << 20
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -51,6 +54,26 @@ def parse_duration_s(option: str, text: str) -> int:
     if match is None:
         raise typer.BadParameter(f"{text!r}: wanted a time such as 90s, 30m, 12h, 30d or 4w", param_hint=option)
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def parse_wait_us(option: str, text: str) -> int:
+    """Microseconds of "500us", "2ms", "0.5ms", "1s" or "0"."""
+    match = _WAIT.fullmatch(text.strip().lower())
+    if match is None:
+        raise typer.BadParameter(f"{text!r}: wanted a time such as 500us, 2ms or 0", param_hint=option)
+    if match[2] is None and float(match[1]):
+        raise typer.BadParameter(f"{text!r}: say of what, such as {text.strip()}us", param_hint=option)
+    return round(float(match[1]) * _MICROSECONDS.get(match[2], 1))
+
+
+def parse_batch_rows(option: str, text: str) -> int:
+    """The most rows of a batch: a number from 2 on; "auto" is 0, and "off" is 1."""
+    words = {"auto": 0, "off": 1}
+    if (word := text.strip().lower()) in words:
+        return words[word]
+    if not word.isdecimal() or not 2 <= int(word) <= _MOST_ROWS:
+        raise typer.BadParameter(f"{text!r}: wanted 2 to {_MOST_ROWS}, auto or off", param_hint=option)
+    return int(word)
 
 
 def parse_time(option: str, text: str) -> datetime:

@@ -34,12 +34,19 @@ def get_deployment(yard: Controller, resource: str) -> Any:
     return yard.deployments.GetDeployment(deployments_pb2.GetDeploymentRequest(name=resource)).deployment
 
 
+def list_replicas(yard: Controller, resource: str) -> list[Any]:
+    """Those of the deployment of this name, whether it is there or not."""
+    from modelyard.v1 import deployments_pb2
+
+    return list(yard.cluster.ListReplicas(deployments_pb2.ListReplicasRequest(parent=resource)).replicas)
+
+
 def wait_ready(yard: Controller, resource: str, timeout_s: float) -> Any:
     """The deployment once it is READY. FailedPreconditionError with the yard's reason once it is DEGRADED."""
     from modelyard.v1.resources_pb2 import DeploymentStatus
 
     start = time.monotonic()
-    with _tell_progress(f"deploying {short_name(resource)}") as progress:
+    with tell_progress(f"deploying {short_name(resource)}") as progress:
         while True:
             deployment = get_deployment(yard, resource)
             state, waited_s = deployment.status.state, time.monotonic() - start
@@ -56,12 +63,10 @@ def wait_ready(yard: Controller, resource: str, timeout_s: float) -> Any:
 
 def wait_gone(yard: Controller, resource: str, timeout_s: float) -> None:
     """Returns once no replica of the deployment is left."""
-    from modelyard.v1 import deployments_pb2
-
     end = time.monotonic() + timeout_s
-    with _tell_progress(f"stopping {short_name(resource)}") as progress:
+    with tell_progress(f"stopping {short_name(resource)}") as progress:
         while True:
-            replicas = yard.cluster.ListReplicas(deployments_pb2.ListReplicasRequest(parent=resource)).replicas
+            replicas = list_replicas(yard, resource)
             if not replicas:
                 return
             if time.monotonic() > end:
@@ -84,10 +89,11 @@ def short_name(resource: str) -> str:
 
 
 @contextmanager
-def _tell_progress(text: str) -> Iterator[output.Progress]:
+def tell_progress(text: str, look: str = "modelyard status") -> Iterator[output.Progress]:
+    """`look`: the command that tells how far it is, for whoever does not wait."""
     try:
         with output.show_progress(text) as progress:
             yield progress
     except KeyboardInterrupt:
-        sys.stderr.write(f"{text} goes on without you: modelyard status\n")
+        sys.stderr.write(f"{text} goes on without you: {look}\n")
         raise

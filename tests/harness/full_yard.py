@@ -6,7 +6,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from controlplane.db.schema_tables import read_tables
-from controlplane.domain import Allocation, Deployment, FactKind, Plan, Pool, Replica, RouteTable, Sample, VersionEdit
+from controlplane.domain import (
+    Allocation,
+    Deployment,
+    FactKind,
+    GpuShare,
+    NodeScheduling,
+    Plan,
+    Pool,
+    Replica,
+    RouteTable,
+    Sample,
+    Schedulability,
+    Serving,
+    VersionEdit,
+)
 from controlplane.registry.sql.database import Database
 from controlplane.registry.sql.migrate import open_database, read_revision
 from controlplane.registry.sql.registry_store import SqlRegistryStore
@@ -46,13 +60,22 @@ def fill_yard(url: str) -> None:
     registry.roll_back_alias("resnet", "production", make_author())
     registry.set_alias(make_alias(2, name="gone"))
     registry.delete_alias("resnet", "gone", make_author())
-    state.put_deployment(Deployment("resnet", "production", replicas=2), make_author())
-    replica = Replica("r-1", "resnet", 1, "production", "host-1", Allocation((0, 1), 1, 9))
-    state.apply_plan(Plan(create=(replica,)), state.load_state().revision)
+    _place(state)
     state.store_route_table(RouteTable(3, (Pool("p", "resnet", 1, ()),)), {})
     recorded = [fact.number for fact in registry.list_facts(False, 0, 1000) if fact.kind is FactKind.REGISTERED]
     registry.mark_recorded(recorded, True)
     database.close()
+
+
+def _place(state: SqlStateStore) -> None:
+    serving = Serving("triton", max_batch_rows=8, max_batch_wait_us=500)
+    state.put_deployment(Deployment("resnet", "production", replicas=2), make_author())
+    changed = Deployment("resnet", "production", 2, gpu_percent=25, gpu_memory_bytes=1 << 33, serving=serving)
+    state.put_deployment(changed, make_author())
+    allocation = Allocation((0, 1), 1, 9, GpuShare("GPU-1", 25, 1 << 33), is_memory_estimated=True)
+    replica = Replica("r-1", "resnet", 1, "production", "host-1", allocation, serving=serving, created_at=NOW)
+    state.apply_plan(Plan(create=(replica,)), state.load_state().revision)
+    state.put_scheduling(NodeScheduling("host-1", Schedulability.CORDONED, make_author(reason="new disk")))
 
 
 def keep_files(artifacts: Path) -> None:

@@ -21,6 +21,7 @@ class FakeController(
 
     `cuts`: after how many messages each stream is cut off, in turn; those after them are not.
     `lost_answers`: so many registrations, the first, are cut off once the version is there.
+    `nodes`: what ListNodes tells. `yards`: what GetStatus tells, one a call, the last one for ever; None: not now.
     `pause_after`: after so many megabytes an upload or a fetch stands still (`paused`) until `resume`.
     """
 
@@ -32,6 +33,9 @@ class FakeController(
         self.statuses: list[Any] = []
         self.replicas: list[list[Any]] = [[]]
         self.updates: list[Any] = []
+        self.nodes: list[Any] = []
+        self.scheduled: list[Any] = []
+        self.yards: list[Any] = [self._make_yard()]
         self.headers: list[Any] = []
         self.arrived: dict[str, bytes] = {}
         self.cuts: list[int] = []
@@ -148,7 +152,23 @@ class FakeController(
         replicas = self.replicas.pop(0) if len(self.replicas) > 1 else self.replicas[0]
         return deployments_pb2.ListReplicasResponse(replicas=replicas)
 
+    def ListNodes(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return deployments_pb2.ListNodesResponse(nodes=self.nodes)
+
+    def UpdateNodeScheduling(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.scheduled.append(request)
+        scheduling = resources_pb2.NodeScheduling(state=request.state, user=request.user, reason=request.reason)
+        node = resources_pb2.Node(node=request.name.removeprefix("nodes/"), replicas=2, scheduling=scheduling)
+        return deployments_pb2.UpdateNodeSchedulingResponse(node=node)
+
     def GetStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
+        found = self.yards.pop(0) if len(self.yards) > 1 else self.yards[0]
+        if found is None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "it is being started anew")
+        return found
+
+    @staticmethod
+    def _make_yard() -> Any:
         node = resources_pb2.Node(node="local", connected=True)
         router = deployments_pb2.GetStatusResponse.Router(router_id="local", address="127.0.0.1:8001", connected=True)
         return deployments_pb2.GetStatusResponse(route_table_version=7, routers=[router], nodes=[node])

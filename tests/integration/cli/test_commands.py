@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from modelyard.cli import waiting
 from modelyard.cli.app import make_app
-from modelyard.v1.resources_pb2 import DeploymentStatus, Replica
+from modelyard.v1.resources_pb2 import DeploymentStatus, Replica, StartTimes
 
 Run = Callable[..., Result]
 
@@ -69,6 +69,12 @@ def test_the_same_file_is_refused_or_found(run: Run, model_file: Path, tmp_path:
         ["purge", "--older-than", "long"],
         ["deploy", "resnet", "--replicas", "0"],
         ["deploy", "resnet", "--memory", "much"],
+        ["deploy", "resnet", "--gpu-share", "101"],
+        ["deploy", "resnet", "--gpu-memory", "4 apples"],
+        ["deploy", "resnet", "--max-batch", "1"],
+        ["deploy", "resnet", "--batch-wait", "500"],
+        ["deploy", "resnet", "--max-batch", "off", "--batch-wait", "500us"],
+        ["node", "drain"],
         ["alias", "set", "resnet", "production", "first"],
         ["infer", "resnet"],
         ["infer", "resnet", "--input", "x=[1"],
@@ -172,6 +178,9 @@ def test_a_failure_is_one_json_object_where_json_is_asked_for(run: Run, argument
         (["--replicas", "2"], {"replicas"}),
         (["--no-retries", "--memory", "1GiB"], {"no_retries", "memory_bytes"}),
         (["--threads", "2", "--retries"], {"threads", "no_retries"}),
+        (["--gpu-share", "25", "--gpu-memory", "4GiB"], {"gpu_percent", "gpu_memory_bytes"}),
+        (["--gpu-share", "0", "--runtime", "any"], {"gpu_percent", "serving.runtime"}),
+        (["--max-batch", "auto", "--batch-wait", "0"], {"serving.max_batch_rows", "serving.max_batch_wait_us"}),
     ],
 )
 def test_only_what_is_given_is_changed(run: Run, controller: Any, flags: list[str], paths: set[str]) -> None:
@@ -181,6 +190,38 @@ def test_only_what_is_given_is_changed(run: Run, controller: Any, flags: list[st
     assert (created.deployment.replicas, created.deployment.threads) == (1, 1)
     assert run("deploy", "resnet", "--no-wait", *flags).exit_code == 0
     assert set(controller.updates[1].update_mask.paths) == paths
+
+
+def test_how_it_is_to_be_served_is_sent(run: Run, controller: Any) -> None:
+    flags = "--gpu-share 25 --gpu-memory 4GiB --runtime triton --max-batch 16 --batch-wait 0.5ms"
+    assert run("deploy", "resnet", "--no-wait", *flags.split()).exit_code == 0
+    sent = controller.updates[0].deployment
+    assert (sent.gpu_percent, sent.gpu_memory_bytes) == (25, 4 << 30)
+    serving = sent.serving
+    assert (serving.runtime, serving.max_batch_rows, serving.max_batch_wait_us) == ("triton", 16, 500)
+    run("deploy", "resnet", "--no-wait", "--runtime", "any", "--max-batch", "off")
+    serving = controller.updates[1].deployment.serving
+    assert (serving.runtime, serving.max_batch_rows) == ("", 1)
+
+
+def test_deploying_tells_what_the_start_of_the_slowest_new_replica_was_made_of(run: Run, controller: Any) -> None:
+    controller.statuses = [DeploymentStatus(state=DeploymentStatus.READY, message="version 1 is served")]
+    old = Replica(replica_id="r-1", start_times=StartTimes(load_s=99))
+    quick = Replica(replica_id="r-2", start_times=StartTimes(load_s=0.1))
+    slow = Replica(
+        replica_id="r-3", start_times=StartTimes(fetch_s=0.015, start_s=0.3, load_s=0.2, warm_up_s=0.05, probe_s=0.004)
+    )
+    split = "0.57 s: fetch 0.015 s, start 0.3 s, load 0.2 s, warm-up 0.05 s, probe 0.004 s"
+    controller.replicas = [[old], [old, quick, slow]]
+    lines = run("deploy", "resnet").stdout.splitlines()
+    assert lines == [
+        "resnet@production: READY: version 1 is served",
+        f"the slowest of 2 new replicas, r-3, started in {split}",
+    ]
+    controller.replicas = [[old], [old, slow]]
+    assert run("deploy", "resnet").stdout.splitlines()[1] == f"r-3 started in {split}"
+    controller.replicas = [[old], [old, Replica(replica_id="r-4")]]  # its agent is of an earlier release
+    assert len(run("deploy", "resnet").stdout.splitlines()) == 1
 
 
 def test_deploying_waits_until_it_is_ready(run: Run, controller: Any) -> None:
@@ -223,7 +264,7 @@ def test_the_status_of_the_yard_is_json_and_tables(run: Run) -> None:
     assert "127.0.0.1:8001" in text and "local" in text and "\x1b" not in text
 
 
-@pytest.mark.parametrize("command", ["models", "versions resnet", "replicas", "replicas resnet", "status"])
+@pytest.mark.parametrize("command", ["models", "versions resnet", "replicas", "replicas resnet", "nodes", "status"])
 def test_json_is_all_that_is_printed(run: Run, command: str) -> None:
     result = run(*command.split(), "--json")
     assert result.exit_code == 0

@@ -48,6 +48,8 @@ def earlier() -> Iterator[str]:
         "purge --dry-run",
         "versions resnet",
         "status",
+        "node drain host-1",
+        "node show host-1",
         "register resnet file:///models/resnet.onnx",  # its answer is a stream
     ],
 )

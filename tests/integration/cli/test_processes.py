@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from modelyard.v1.resources_pb2 import DeploymentStatus
+from modelyard.v1.resources_pb2 import DeploymentStatus, NodeScheduling
 
 COMMANDS = [
     "up", "controller", "agent", "router", "register", "deploy", "undeploy", "infer", "models", "versions", "replicas",
-    "nodes", "status", "show", "update", "lineage", "fetch", "export", "import", "delete", "restore", "purge",
+    "nodes", "status", "logs", "show", "update", "lineage", "fetch", "export", "import", "delete", "restore", "purge",
     "history", "rollback", "alias set", "alias list", "alias compare", "alias remove",
+    "node show", "node cordon", "node uncordon", "node drain",
 ]  # fmt: skip
 CLI = [sys.executable, "-m", "modelyard.cli"]
 
@@ -80,10 +81,18 @@ def test_completion_is_offered(line: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_wait_ends_without_a_stack(controller: Any, number: signal.Signals) -> None:
-    controller.statuses = [DeploymentStatus(state=DeploymentStatus.PENDING, message="starting")]
+@pytest.mark.parametrize(("command", "look"), [("deploy resnet", "status"), ("node drain local", "node show local")])
+def test_an_interrupted_wait_ends_without_a_stack(
+    controller: Any, command: str, look: str, number: signal.Signals
+) -> None:
+    pending = DeploymentStatus(state=DeploymentStatus.PENDING, message="starting")
+    controller.statuses = [pending]
+    [yard] = controller.yards
+    yard.nodes[0].scheduling.state = NodeScheduling.DRAINING
+    yard.replicas.add(node="local", model="resnet", alias="production")
+    yard.deployments.add(model="resnet", alias="production", status=pending)
     waiting = subprocess.Popen(
-        [*CLI, "deploy", "resnet", "--json", "--controller", controller.address],
+        [*CLI, *command.split(), "--json", "--controller", controller.address],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -94,7 +103,7 @@ def test_an_interrupted_wait_ends_without_a_stack(controller: Any, number: signa
     waiting.send_signal(number)
     answer, errors = waiting.communicate(timeout=30)
     assert waiting.returncode == 130 and "Traceback" not in errors and errors.splitlines()[-1] == "interrupted"
-    assert "goes on without you" in errors and json.loads(answer)["error"]["code"] == "CANCELLED"
+    assert f"goes on without you: modelyard {look}\n" in errors and json.loads(answer)["error"]["code"] == "CANCELLED"
 
 
 @pytest.mark.parametrize("command", ["status", "status --json", "models"])

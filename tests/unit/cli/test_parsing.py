@@ -59,3 +59,27 @@ def test_a_time_is_local_unless_it_names_a_zone() -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="2026-03-01"):
         parsing.parse_time("--at", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "microseconds"), [("500us", 500), ("2ms", 2000), ("0.5MS", 500), ("1s", 1_000_000), ("0", 0), ("0ms", 0)]
+)
+def test_short_times(text: str, microseconds: int) -> None:
+    assert parsing.parse_wait_us("--batch-wait", text) == microseconds
+
+
+@pytest.mark.parametrize("text", ["", "500", "-1us", "1m", "us", "1 ms x"])
+def test_what_is_no_short_time_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="us"):
+        parsing.parse_wait_us("--batch-wait", text)
+
+
+@pytest.mark.parametrize(("text", "rows"), [("auto", 0), ("OFF", 1), ("2", 2), ("1048576", 1 << 20)])
+def test_most_rows_of_a_batch(text: str, rows: int) -> None:
+    assert parsing.parse_batch_rows("--max-batch", text) == rows
+
+
+@pytest.mark.parametrize("text", ["", "0", "1", "-2", "1048577", "many", "\N{SUPERSCRIPT TWO}"])
+def test_what_is_no_size_of_a_batch_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="auto or off"):
+        parsing.parse_batch_rows("--max-batch", text)
