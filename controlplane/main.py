@@ -15,6 +15,7 @@ from controlplane.servicers.cluster import ClusterServicer
 from controlplane.servicers.deployments import DeploymentServicer
 from controlplane.servicers.registry import RegistryServicer
 from controlplane.servicers.routing import RoutingServicer
+from controlplane.sessions.logs import LogRelays
 from controlplane.sessions.nodes import NodeSessions
 from controlplane.sessions.routers import RouterSessions
 from controlplane.settings import ControllerSettings
@@ -46,6 +47,7 @@ class Controller:
     registry: Registry
     nodes: NodeSessions
     routers: RouterSessions
+    logs: LogRelays
     reconciler: Reconciler
     server: aio.Server
     health: health.aio.HealthServicer
@@ -70,6 +72,7 @@ def make_controller(settings: ControllerSettings, registry: Registry, clock: Clo
     timeouts = make_timeouts(settings.node_lost_after_s, settings.router_lost_after_s, settings.startup_grace_s)
     nodes = NodeSessions(clock, timeouts.node_lost_after, wake)
     routers = RouterSessions(clock, timeouts.router_lost_after, wake)
+    logs = LogRelays()
     reconciler = Reconciler(
         store=registry.state, nodes=nodes, routers=routers, wake=wake, clock=clock, timeouts=timeouts
     )
@@ -79,10 +82,10 @@ def make_controller(settings: ControllerSettings, registry: Registry, clock: Clo
         # Agents and routers may ask whether the line still stands while nothing else goes over it.
         options=[("grpc.keepalive_permit_without_calls", 1)],
     )
-    agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentServicer(nodes), server)
+    agent_pb2_grpc.add_AgentServiceServicer_to_server(AgentServicer(nodes, logs), server)
     routing_pb2_grpc.add_RoutingServiceServicer_to_server(RoutingServicer(routers), server)
     deployments_pb2_grpc.add_ClusterServiceServicer_to_server(
-        ClusterServicer(registry.state, reconciler, clock, on_change=reconciler.wake), server
+        ClusterServicer(registry.state, reconciler, clock, on_change=reconciler.wake, nodes=nodes, logs=logs), server
     )
     deployments_pb2_grpc.add_DeploymentServiceServicer_to_server(
         DeploymentServicer(registry.state, reconciler, clock, on_change=registry.recorder.wake), server
@@ -90,7 +93,7 @@ def make_controller(settings: ControllerSettings, registry: Registry, clock: Clo
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(
         RegistryServicer(registry, now=clock, on_change=wake), server
     )
-    return Controller(registry, nodes, routers, reconciler, server, health_servicer)
+    return Controller(registry, nodes, routers, logs, reconciler, server, health_servicer)
 
 
 def _service_names() -> list[str]:
@@ -153,4 +156,5 @@ async def _stop_serving(controller: Controller) -> None:
     await controller.health.enter_graceful_shutdown()
     controller.nodes.close()
     controller.routers.close()
+    controller.logs.close()
     await controller.server.stop(_STOP_GRACE_S)

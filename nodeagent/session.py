@@ -10,7 +10,8 @@ from grpc import aio
 
 from modelyard.addresses import parse_address
 from modelyard.backoff import Backoff
-from modelyard.v1 import agent_pb2, agent_pb2_grpc
+from modelyard.v1 import agent_pb2, agent_pb2_grpc, resources_pb2
+from nodeagent.log_sender import LogSender
 from nodeagent.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,22 @@ class ControllerSession:
     """`hello`: what does not change in the agent's life. `address`: of this node; "": as the controller sees it."""
 
     def __init__(
-        self, controller: str, channel: aio.Channel, supervisor: Supervisor, hello: agent_pb2.AgentHello
+        self,
+        controller: str,
+        channel: aio.Channel,
+        supervisor: Supervisor,
+        logs: LogSender,
+        hello: agent_pb2.AgentHello,
     ) -> None:
         # Set when the controller has answered for the first time.
         self.up = asyncio.Event()
         self._controller = controller
         self._stub = agent_pb2_grpc.AgentServiceStub(channel)
         self._supervisor = supervisor
+        self._logs = logs
         self._hello = hello
+        # The controller was told an earlier hello, and hears another in a new session only.
+        self._is_outdated = False
         self._backoff = Backoff()
         self._is_connected = True  # said to be, so that the first loss is logged
 
@@ -57,12 +66,18 @@ class ControllerSession:
     def address(self) -> str:
         return self._supervisor.workshop.host
 
+    def announce(self, resources: resources_pb2.NodeResources) -> None:
+        """What the node offers from now on."""
+        self._hello.resources.CopyFrom(resources)
+        self._is_outdated = True
+        self._supervisor.changed.set()
+
     async def run(self) -> None:
         """Until it is cancelled. While the controller is away the replicas stay as they are."""
         while True:
             try:
                 await self._converse()
-                pause_s = self._note_away("it ended the session")
+                pause_s = 0.0 if self._is_outdated else self._note_away("it ended the session")
             except aio.AioRpcError as error:
                 pause_s = self._note_refusal(error) if error.code() in _REFUSALS else self._note_away(error.details())
             except OSError as error:
@@ -78,7 +93,10 @@ class ControllerSession:
         try:
             async for response in call:
                 self._note_connected()
-                self._supervisor.set_desired(response.desired)
+                if response.HasField("log_request"):
+                    self._logs.send(response.log_request)
+                if response.HasField("desired"):
+                    self._supervisor.set_desired(response.desired)
         finally:
             call.cancel()
             reporting.cancel()
@@ -94,6 +112,7 @@ class ControllerSession:
         changed = self._supervisor.changed
         hello = agent_pb2.AgentHello(address=self.address)
         hello.MergeFrom(self._hello)
+        self._is_outdated = False
         changed.clear()
         hello.observed.CopyFrom(self._supervisor.observed())
         message = agent_pb2.SessionRequest(hello=hello)
@@ -105,6 +124,9 @@ class ControllerSession:
                     async with asyncio.timeout(_REPORT_INTERVAL_S):
                         await changed.wait()
                 changed.clear()
+                if self._is_outdated:
+                    await call.done_writing()
+                    await asyncio.Event().wait()  # for the controller to end the session in turn
                 message = agent_pb2.SessionRequest(observed=self._supervisor.observed())
 
     def _note_connected(self) -> None:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from controlplane.domain import Allocation, Core, Node, ObservedReplica, ReplicaState, Serving, StartTimes
 from controlplane.servicers.converters import version_to_proto
 from controlplane.servicers.device_converters import conditions_from_proto, gpu_from_proto, runtimes_from_proto
+from controlplane.sessions.logs import LogRequest
 from controlplane.sessions.nodes import DesiredSet, Hello, Report
 from modelyard.errors import InvalidArgumentError
 from modelyard.v1 import agent_pb2, resources_pb2
@@ -115,6 +116,17 @@ def desired_to_proto(desired: DesiredSet) -> agent_pb2.DesiredState:
             )
             for replica in desired.replicas
         ],
+    )
+
+
+def log_request_to_proto(request: LogRequest) -> agent_pb2.LogRequest:
+    query = request.query
+    return agent_pb2.LogRequest(
+        request_id=request.request_id,
+        replica_id=query.replica_id,
+        tail_lines=query.tail_lines,
+        follow=query.follow,
+        previous=query.previous,
     )
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from controlplane.clock import Clock
 from controlplane.domain import DesiredReplica, GpuCondition, Node, ObservedReplica
+from controlplane.sessions.logs import LogRequest
 from controlplane.sessions.mailbox import Mailbox
 from modelyard.errors import AbortedError, AlreadyExistsError, UnavailableError
 
@@ -18,12 +19,17 @@ log = logging.getLogger(__name__)
 
 # A node that is away shows in lists for so long after its loss.
 _REMEMBERED = timedelta(hours=1)
+_MOST_PLACED = 10_000
 
 
 @dataclass(frozen=True)
 class DesiredSet:
     generation: int
     replicas: tuple[DesiredReplica, ...]
+
+
+# What goes out on an agent's stream: its newest desired set, and each log that it is asked for.
+NodeMailbox = Mailbox[DesiredSet | LogRequest]
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Hello:
 class _Entry:
     node: Node
     instance_id: str
-    mailbox: Mailbox[DesiredSet]
+    mailbox: NodeMailbox
     desired: DesiredSet | None = None
 
 
@@ -60,13 +66,15 @@ class NodeSessions:
         self._forget_after = node_lost_after + _REMEMBERED
         self._on_change = on_change
         self._entries: dict[str, _Entry] = {}
+        # The node of each replica that one was told to run, the newest last.
+        self._placed: dict[str, str] = {}
         self._is_closed = False
 
-    def register(self, hello: Hello) -> Mailbox[DesiredSet]:
+    def register(self, hello: Hello) -> NodeMailbox:
         """What the agent's stream is to send. Raises AlreadyExistsError where another agent has that name."""
         if self._is_closed:
             raise UnavailableError("the controller is stopping; connect again")
-        name, mailbox = hello.node.name, Mailbox[DesiredSet]()
+        name, mailbox = hello.node.name, NodeMailbox()
         known = self._entries.get(name)
         if known is not None:
             self._take_over(known, hello)
@@ -93,7 +101,7 @@ class NodeSessions:
             desired = self._make_desired(entry, desired.replicas)
         self._tell(entry, desired)
 
-    def observe(self, name: str, mailbox: Mailbox[DesiredSet], report: Report) -> None:
+    def observe(self, name: str, mailbox: NodeMailbox, report: Report) -> None:
         """A report that came by the stream of `mailbox`; one of a stream that was replaced is dropped."""
         entry = self._entries.get(name)
         if entry is None or entry.mailbox is not mailbox:
@@ -109,13 +117,24 @@ class NodeSessions:
         if _decisive(before) != _decisive(entry.node):
             self._on_change()
 
-    def disconnect(self, name: str, mailbox: Mailbox[DesiredSet]) -> None:
+    def disconnect(self, name: str, mailbox: NodeMailbox) -> None:
         """The stream of `mailbox` has ended; does nothing where it was replaced."""
         entry = self._entries.get(name)
         if entry is not None and entry.mailbox is mailbox and entry.node.connected:
             entry.node = replace(entry.node, connected=False, last_seen=self._clock())
             log.warning("node %s is away", name)
             self._on_change()
+
+    def last_node_of(self, replica_id: str) -> str | None:
+        """Of one that may be gone, where that was lately and in this controller's life: its node may have its log."""
+        return self._placed.get(replica_id)
+
+    def order_log(self, name: str, request: LogRequest) -> None:
+        """Has its agent send a log. Raises UnavailableError, ResourceExhaustedError."""
+        entry = self._entries.get(name)
+        if entry is None or not entry.node.connected:
+            raise UnavailableError(f"node {name} is away: its logs cannot be read now")
+        entry.mailbox.order(request)
 
     def send_desired(self, desired: Mapping[str, tuple[DesiredReplica, ...]]) -> None:
         """Gives each node its whole desired set, where that has changed; one that is not in it should run nothing."""
@@ -132,6 +151,11 @@ class NodeSessions:
     def _tell(self, entry: _Entry, desired: DesiredSet) -> None:
         ids = frozenset(replica.replica_id for replica in desired.replicas)
         entry.desired = desired
+        for replica_id in ids:
+            self._placed.pop(replica_id, None)
+            self._placed[replica_id] = entry.node.name
+        while len(self._placed) > _MOST_PLACED:
+            del self._placed[next(iter(self._placed))]
         entry.node = replace(entry.node, desired_generation=desired.generation, desired=ids)
         entry.mailbox.put(desired)
 

@@ -9,6 +9,7 @@ from modelyard.cli import (
     history,
     infer,
     lineage,
+    logs,
     options,
     programs,
     purge,
@@ -21,6 +22,7 @@ from modelyard.cli import (
 )
 from modelyard.cli.aliases import alias_app
 from modelyard.cli.errors import YardGroup
+from modelyard.cli.node import node_app
 
 _EPILOG = (
     "Exit codes: 0 done; 1 the yard said no; 2 wrong command line; 3 no yard answers; "
@@ -47,11 +49,15 @@ def make_app() -> typer.Typer:
     app.add_typer(alias_app, name="alias")
     app.command(epilog=example + "history resnet --alias production --at '2026-03-01 14:30'")(history.history)
     app.command(epilog=example + "rollback resnet --reason 'wrong on night images'")(history.rollback)
-    app.command(epilog=example + "deploy resnet --replicas 2 --threads 1 --memory 1GiB")(deployments.deploy)
+    app.command(epilog=example + "deploy resnet --replicas 2 --gpu-share 25 --gpu-memory 4GiB --max-batch 16")(
+        deployments.deploy
+    )
     app.command(epilog=example + "undeploy resnet --alias staging")(deployments.undeploy)
     app.command(epilog=example + "infer resnet --alias staging --input x=@image.npy")(infer.infer)
     app.command(epilog=example + "replicas resnet")(cluster.replicas)
+    app.command(epilog=example + "logs resnet-production-v3-1 --follow")(logs.logs)
     app.command(epilog=example + "nodes")(cluster.nodes)
+    app.add_typer(node_app, name="node")
     app.command(epilog=example + "status --json")(cluster.status)
     return app
 

@@ -53,6 +53,7 @@ class FakeAgent(FakePeer):
         super().__init__(agent_pb2_grpc.AgentServiceStub(channel).Session())
         self.desired: dict[str, agent_pb2.DesiredReplica] = {}
         self.generations: list[int] = []
+        self.log_requests: list[agent_pb2.LogRequest] = []
         self._observed: dict[str, agent_pb2.ObservedReplica] = {}
 
     @classmethod
@@ -64,6 +65,7 @@ class FakeAgent(FakePeer):
         instance: str = "1",
         cores: int = 4,
         address: str = "127.0.0.1",
+        release: str = "1",
         observed: dict[str, agent_pb2.ObservedReplica] | None = None,
     ) -> Self:
         agent = cls(channel)
@@ -71,12 +73,15 @@ class FakeAgent(FakePeer):
         resources = resources_pb2.NodeResources(cores=range(cores), memory_bytes=64 << 30, replicas_per_core=1)
         state = agent_pb2.ObservedState(replicas=agent._observed.values())
         hello = agent_pb2.AgentHello(
-            node=node, instance_id=instance, address=address, resources=resources, observed=state
+            node=node, instance_id=instance, address=address, resources=resources, observed=state, release=release
         )
         await agent.call.write(agent_pb2.SessionRequest(hello=hello))
         return agent
 
     def receive(self, response: agent_pb2.SessionResponse) -> None:
+        if response.HasField("log_request"):
+            self.log_requests.append(response.log_request)
+            return
         self.generations.append(response.desired.generation)
         self.desired = {replica.replica_id: replica for replica in response.desired.replicas}
 
@@ -115,7 +120,8 @@ class ObedientAgent(FakeAgent):
 
     def receive(self, response: agent_pb2.SessionResponse) -> None:
         super().receive(response)
-        self._reporting = asyncio.create_task(self.report())
+        if response.HasField("desired"):
+            self._reporting = asyncio.create_task(self.report())
 
 
 class FakeRouter(FakePeer):

@@ -1,4 +1,4 @@
-"""What agents say that they can serve."""
+"""What agents say that they can serve, and on what."""
 
 import pytest
 
@@ -6,6 +6,8 @@ from controlplane.domain import ModelFormat
 from controlplane.policy.rooms import compute_room
 from controlplane.servicers.agent_converters import hello_from_proto
 from controlplane.servicers.cluster_converters import node_to_proto
+from controlplane.servicers.device_converters import gpu_from_proto
+from modelyard.errors import InvalidArgumentError
 from modelyard.v1 import agent_pb2, resources_pb2
 
 
@@ -32,3 +34,9 @@ def test_formats_are_those_told_and_known(told: list[int], known: set[ModelForma
 def test_people_are_told_what_a_node_serves() -> None:
     node = hello_from_proto(hello([2, 1])).node
     assert list(node_to_proto(compute_room(node, ()), 0).resources.formats) == [1, 2]
+
+
+def test_a_gpu_is_refused_whose_name_the_database_could_not_keep() -> None:
+    assert gpu_from_proto(resources_pb2.Gpu(uuid="G" * 100, memory_bytes=1, shares=[100])).uuid == "G" * 100
+    with pytest.raises(InvalidArgumentError, match="wanted a UUID of up to 100 characters"):
+        gpu_from_proto(resources_pb2.Gpu(uuid="G" * 101, memory_bytes=1, shares=[100]))

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controlplane.domain import Allocation, DesiredReplica, Node, ObservedReplica, ReplicaState
-from controlplane.sessions.nodes import Hello, NodeSessions, Report
+from controlplane.sessions.logs import LogQuery, LogRequest
+from controlplane.sessions.nodes import DesiredSet, Hello, NodeSessions, Report
 from modelyard.errors import AbortedError, AlreadyExistsError, UnavailableError
 from tests.unit.policy.simulation import make_version
 
@@ -38,7 +39,7 @@ async def test_each_change_of_the_desired_set_has_a_greater_generation(sessions:
     for replicas in ((), (REPLICA,), ()):
         sessions.send_desired({"a": replicas})
         desired = await mailbox.get()
-        assert desired is not None
+        assert isinstance(desired, DesiredSet)
         assert desired.replicas == replicas
         generations.append(desired.generation)
     assert generations == sorted(set(generations))
@@ -50,7 +51,7 @@ async def test_a_slow_reader_gets_the_newest_set_only(sessions: Sessions) -> Non
     for replicas in ((REPLICA,), (), (REPLICA,)):
         sessions.send_desired({"a": replicas})
     desired = await mailbox.get()
-    assert desired is not None
+    assert isinstance(desired, DesiredSet)
     assert sessions.view()["a"].desired_generation == desired.generation
     assert sessions.view()["a"].desired == {"r"}
 
@@ -68,7 +69,7 @@ async def test_a_node_that_knows_a_later_generation_gets_one_after_it(sessions: 
     sessions.send_desired({})
     mailbox = sessions.register(Hello("1", replace(NODE, observed_generation=1 << 50)))
     desired = await mailbox.get()
-    assert desired is not None
+    assert isinstance(desired, DesiredSet)
     assert desired.generation > 1 << 50
 
 
@@ -115,3 +116,25 @@ async def test_at_the_end_streams_are_told_to_come_back(sessions: Sessions) -> N
         await mailbox.get()
     with pytest.raises(UnavailableError):
         sessions.register(Hello("1", NODE))
+
+
+async def test_the_node_of_a_replica_is_known_for_a_while_after_it_has_gone(sessions: Sessions) -> None:
+    sessions.register(Hello("1", NODE))
+    assert sessions.last_node_of("r") is None
+    sessions.send_desired({"a": (REPLICA,)})
+    sessions.send_desired({})
+    assert sessions.last_node_of("r") == "a"
+
+
+async def test_a_log_cannot_be_asked_of_a_node_that_is_away(sessions: Sessions) -> None:
+    request = LogRequest("1", LogQuery("r"))
+    with pytest.raises(UnavailableError, match="node a is away"):
+        sessions.order_log("a", request)
+    mailbox = sessions.register(Hello("1", NODE))
+    sessions.send_desired({"a": (REPLICA,)})
+    sessions.order_log("a", request)
+    assert isinstance(await mailbox.get(), DesiredSet)
+    assert await mailbox.get() == request
+    sessions.disconnect("a", mailbox)
+    with pytest.raises(UnavailableError, match="node a is away"):
+        sessions.order_log("a", request)
