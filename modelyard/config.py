@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -83,10 +84,7 @@ class ProgramSettings(BaseSettings):
         except SettingsError as error:
             raise InvalidArgumentError(str(error)) from error
         except ValidationError as error:
-            lines = [
-                f"  {_name_setting(cls, problem['loc'], problem['input'])}: {problem['msg']}"
-                for problem in error.errors()
-            ]
+            lines = [f"  {_describe_problem(cls, problem)}" for problem in error.errors()]
             raise InvalidArgumentError("wrong settings\n" + "\n".join(lines)) from error
 
 
@@ -100,6 +98,12 @@ def program_config(program: str) -> SettingsConfigDict:
         cli_hide_none_type=True,
         extra="forbid",
     )
+
+
+def _describe_problem(settings: type[ProgramSettings], problem: ErrorDetails) -> str:
+    """pydantic puts a name of its own before what a check of ours says."""
+    sentence = problem["msg"].removeprefix("Value error, ")
+    return f"{_name_setting(settings, problem['loc'], problem['input'])}: {sentence}"
 
 
 def _name_setting(settings: type[ProgramSettings], place: tuple[int | str, ...], value: object) -> str:

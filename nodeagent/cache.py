@@ -65,6 +65,8 @@ class ArtifactCache:
         async with self._locks.setdefault(sha256, asyncio.Lock()):
             self._make_folder()
             if path.is_dir() != is_packed or not await self._is_intact(path, size_bytes):
+                if path.exists():
+                    log.warning("the model file %s in the cache is damaged: it is fetched anew", sha256)
                 async with self._tidying:
                     await self._remove(path)
                 await self._download(path, size_bytes, in_use, is_packed)

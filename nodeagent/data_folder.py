@@ -18,6 +18,14 @@ class DataFolder:
     def replicas(self) -> Path:
         return self.path / "replicas"
 
+    @property
+    def mps(self) -> Path:
+        return self.path / "mps"
+
+    @property
+    def gpu_faults(self) -> Path:
+        return self.path / "gpu-faults.json"
+
     def instance_id(self) -> str:
         """Made once for the folder: tells a restarted agent from another one that has the same name."""
         file = self.path / "instance-id"

@@ -2,52 +2,33 @@
 
 import asyncio
 import logging
-import secrets
 import signal
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from modelyard.errors import UnavailableError, YardError
-from modelyard.v1 import agent_pb2, resources_pb2
+from modelyard.errors import YardError
+from modelyard.v1 import agent_pb2
 from nodeagent import replica_commands as commands
 from nodeagent import replica_events as events
 from nodeagent import replica_machine as machine
-from nodeagent import server_process
-from nodeagent.cache import ArtifactCache
 from nodeagent.canary import Prober
-from nodeagent.devices.gpu_access import GpuAccess, NoGpus
-from nodeagent.modelserver.canary_token import CANARY_TOKEN_VARIABLE
-from nodeagent.replica_folder import ReplicaFolder, RunRecord
+from nodeagent.replica_files import ReplicaFiles, fetch_files
+from nodeagent.replica_folder import ReadyLine, ReplicaFolder, RunRecord
+from nodeagent.replica_report import make_record, make_report
 from nodeagent.replica_spec import ReplicaSpec
-from nodeagent.replica_state import Limits, Replica, State
+from nodeagent.replica_start import start_server
+from nodeagent.replica_state import Replica, State
 from nodeagent.running_server import RunningServer, ServerFacts
 from nodeagent.runtimes.base import Launch, Runtime, choose_runtime
-from nodeagent.server_process import LaunchPlan, ServerProcess
+from nodeagent.server_process import ServerProcess
+from nodeagent.start_times import StartMoments, StartTimes, compute_start_times
+from nodeagent.workshop import Workshop
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Workshop:
-    """What all replicas of a node share."""
-
-    replicas: Path
-    cache: ArtifactCache
-    runtimes: Sequence[Runtime]
-    limits: Limits
-    max_message_bytes: int
-    log_limit_bytes: int
-    gpus: GpuAccess = field(default_factory=NoGpus)
-    # Where replicas listen; "" until it is known.
-    host: str = ""
-
-    def runtime_called(self, name: str) -> Runtime:
-        """The first where there is none of that name: earlier releases kept no name, and had one."""
-        return next((runtime for runtime in self.runtimes if runtime.name == name), self.runtimes[0])
 
 
 class ReplicaActor:
@@ -72,11 +53,17 @@ class ReplicaActor:
         self._replica = Replica()
         self._events: asyncio.Queue[events.Event] = asyncio.Queue()
         self._fetching: asyncio.Task[None] | None = None
-        self._file = Path()
+        self._files = ReplicaFiles(Path())
         self._server: RunningServer | None = None
+        self._moments = StartMoments()
+        self._start_times: StartTimes | None = None
         self._reported = agent_pb2.ObservedReplica()
         # False while a full disk keeps its record from being stored.
         self._recorded = True
+
+    @property
+    def folder(self) -> ReplicaFolder:
+        return self._folder
 
     def tell(self, event: events.Event) -> None:
         self._events.put_nowait(event)
@@ -84,42 +71,35 @@ class ReplicaActor:
     def adopt(self, record: RunRecord, process: ServerProcess) -> None:
         """In place of telling that it is wanted."""
         facts = ServerFacts(record.host, record.canary_token, record.runtime, record.planned_port, record.metrics_port)
-        explain = self._workshop.runtime_called(record.runtime).explain_exit
-        self._server = RunningServer(process, self._folder, facts, 1, self.tell, explain_exit=explain)
+        server = self._hold(process, facts, 1, self._workshop.runtime_called(record.runtime))
+        self._start_times = record.start_times
         if record.port:
-            self._server.watch_pulse(record.port)
+            server.watch_pulse(record.port)
         else:
-            self._server.await_listening()
+            server.await_listening()
             self.probed.set()  # its start may take long: nobody is to wait for that
         self.tell(events.Adopted(record.port, record.restarts, record.canary_s))
+        if share := self.spec.gpu:
+            self._workshop.gpus.resume(self.spec.replica_id, share, self._lose_gpu)
 
     def observed(self) -> agent_pb2.ObservedReplica:
-        replica = self._replica
-        again = f" (tried again after a pause; failure {replica.failures} in a row)"
-        return agent_pb2.ObservedReplica(
-            replica_id=self.spec.replica_id,
-            model=self.spec.model,
-            version=self.spec.version,
-            state=_WIRE_STATES[replica.state],
-            port=replica.port,
-            restarts=replica.restarts,
-            pid=self._server.identity.pid if self._server else 0,
-            message=replica.message + (again if replica.state is State.BACKOFF else ""),
-            runtime=self._server.facts.runtime if self._server else "",
-            metrics_port=self._server.metrics_port if self._server else 0,
-        )
+        return make_report(self.spec, self._replica, self._server, self._start_times)
 
     async def run(self) -> None:
         """Until the replica has stopped. Cancelled, it leaves the process as it is."""
         try:
             while self._replica.state is not State.STOPPED:
                 await self._step(await self._next_event())
+            if self._replica.failures or self._replica.restarts:
+                await asyncio.to_thread(self._workshop.ended_logs.keep, self._folder)
             self._folder.remove()
         except Exception:
-            self._send_signal(signal.SIGKILL)  # nobody will look after it any more
+            await self._kill()  # nobody will look after it any more
+            self._workshop.gpus.close(self.spec.replica_id)
             raise
         finally:
             await self._end_fetch()
+            self._end_start()
             await self._let_go()
 
     async def _next_event(self) -> events.Event:
@@ -135,9 +115,14 @@ class ReplicaActor:
         if isinstance(event, events.Exited):
             await self._let_go()
             self._workshop.gpus.close(self.spec.replica_id)
+            await asyncio.to_thread(self._workshop.box.remove, self.spec.replica_id)
             self._folder.forget()
         before = self._replica
         self._replica, commands = machine.handle(before, event, time.monotonic(), self._workshop.limits)
+        if self._server and before.state is State.STARTING and self._replica.state is State.READY:
+            self._note_start(self._server)
+        if before.state is State.STARTING and self._replica.state is not State.STARTING:
+            self._end_start()
         self._follow_change(before, self._replica)
         for command in commands:
             await self._perform(command)
@@ -145,13 +130,26 @@ class ReplicaActor:
         if isinstance(event, events.ProbeOk | events.ProbeFailed | events.Exited):
             self.probed.set()
 
+    def _note_start(self, server: RunningServer) -> None:
+        said = server.ready_line or ReadyLine(0)
+        moments = replace(self._moments, listening=server.listening_at, answered=time.monotonic())
+        # Of one that was adopted while it started the beginning was seen by an agent that has gone.
+        if moments.wanted:
+            moments = replace(moments, began=said.began, loaded=said.loaded, warm=said.warm)
+            self._start_times = compute_start_times(moments)
+
+    def _end_start(self) -> None:
+        """Others may have the cores now."""
+        self._workshop.slots.give_back(self.spec.replica_id)
+        self._workshop.spares.note_started(self.spec.replica_id)
+
     def _follow_change(self, before: Replica, after: Replica) -> None:
         ready = after.state is State.READY
         if after.started != before.started or (ready and (before.state is State.STARTING or not self._recorded)):
             self._store_record(after)
         if after.state is not before.state:
             bad = after.state in (State.UNHEALTHY, State.BACKOFF) and before.state is not State.NEW
-            why = f": {after.message}" if after.message else ""
+            why = f": {after.message}" if after.message and after.message != before.message else ""
             log.log(
                 logging.WARNING if bad else logging.INFO, "replica %s is %s%s", self.spec.replica_id, after.state, why
             )
@@ -166,6 +164,7 @@ class ReplicaActor:
     async def _perform(self, command: commands.Command) -> None:
         match command:
             case commands.FetchArtifact():
+                self._moments, self._start_times = StartMoments(wanted=time.monotonic()), None
                 self._fetching = asyncio.create_task(self._fetch())
             case commands.CancelFetch():
                 self._cancel_fetch()
@@ -179,17 +178,13 @@ class ReplicaActor:
                 await self._kill()
 
     async def _fetch(self) -> None:
-        spec = self.spec
         try:
-            self._file = await self._workshop.cache.fetch(
-                spec.sha256, spec.size_bytes, self._files_in_use, is_packed=spec.is_packed
-            )
+            self._files = await fetch_files(self.spec, self._workshop.cache, self._files_in_use)
         except YardError as error:
-            self.tell(events.FetchFailed(f"the model file cannot be had: {error.message}"))
-        except Exception as error:
-            log.exception("replica %s: fetching its file", spec.replica_id)
-            self.tell(events.FetchFailed(f"the model file cannot be stored here: {error}"))
+            self.tell(events.FetchFailed(error.message))
         else:
+            self._moments = replace(self._moments, fetched=time.monotonic())
+            await self._workshop.slots.take(self.spec.replica_id, self.spec.cores)
             self.tell(events.Fetched())
 
     def _cancel_fetch(self) -> None:
@@ -205,32 +200,34 @@ class ReplicaActor:
     async def _launch(self, launch: int) -> None:
         try:
             runtime = choose_runtime(self._workshop.runtimes, self.spec)
-            gpu = await self._open_gpu()
-            process, facts = await asyncio.to_thread(self._start_process, runtime, gpu)
+            files, host = self._files, self._workshop.host
+            start = Launch(self.spec, files.model, self._folder.path, host, files.sample)
+            process, facts = await start_server(start, runtime, self._workshop, self._lose_gpu)
         except (YardError, OSError, ValueError) as error:
+            self._workshop.gpus.close(self.spec.replica_id)
             self.tell(events.LaunchFailed(launch, f"the model server cannot be started: {error}"))
         else:
-            self._server = RunningServer(
-                process, self._folder, facts, launch, self.tell, explain_exit=runtime.explain_exit
-            )
-            self._server.await_listening()
+            self._hold(process, facts, launch, runtime).await_listening()
             self.tell(events.Launched(launch))
 
-    async def _open_gpu(self) -> Mapping[str, str]:
-        """The environment that gives its process its share of a GPU."""
-        share = self.spec.gpu
-        return await self._workshop.gpus.open(self.spec.replica_id, share) if share else {}
+    def _hold(self, process: ServerProcess, facts: ServerFacts, launch: int, runtime: Runtime) -> RunningServer:
+        spec, workshop = self.spec, self._workshop
+        server = self._server = RunningServer(
+            process,
+            self._folder,
+            facts,
+            launch,
+            self.tell,
+            explain_exit=runtime.explain_exit,
+            count_oom_kills=partial(workshop.box.oom_kills, spec.replica_id),
+            take_off_gpu=partial(self._take_off_gpu, process.identity.pid),
+            pulse_interval_s=workshop.limits.pulse_interval_s,
+        )
+        server.watch_memory(workshop.memory, spec.memory_bytes, is_stated=not spec.is_memory_estimated)
+        return server
 
-    def _start_process(self, runtime: Runtime, gpu: Mapping[str, str]) -> tuple[ServerProcess, ServerFacts]:
-        host = self._workshop.host
-        if not host:
-            raise UnavailableError("this node's address is not known before it has reached the controller")
-        self._folder.prepare()
-        plan = runtime.plan(Launch(self.spec, self._file, self._folder.path, host))
-        facts = ServerFacts(host, secrets.token_hex(16), runtime.name, plan.port, plan.metrics_port)
-        environment = {**plan.environment, **gpu, CANARY_TOKEN_VARIABLE: facts.canary_token}
-        process = server_process.launch(LaunchPlan(self._folder, plan.command, environment, self.spec.cores))
-        return process, facts
+    def _lose_gpu(self, reason: str) -> None:
+        self.tell(events.DeviceLost(reason))
 
     def _probe(self, timeout_s: float) -> None:
         server, port = self._server, self._replica.port
@@ -241,10 +238,14 @@ class ReplicaActor:
             server.probe(partial(Prober, self.spec, facts.host, port, limit, facts.canary_token), timeout_s)
 
     async def _kill(self) -> None:
-        # A process that is killed in the middle of its work on a GPU takes others on it along.
-        if self._server and self.spec.gpu:
-            await self._workshop.gpus.end_client(self.spec.gpu, self._server.identity.pid)
+        if self._server:
+            await self._take_off_gpu(self._server.identity.pid)
         self._send_signal(signal.SIGKILL)
+
+    async def _take_off_gpu(self, pid: int) -> None:
+        """What is killed in the middle of its work on a GPU takes others on it along."""
+        if self.spec.gpu:
+            await self._workshop.gpus.end_client(self.spec.gpu, pid)
 
     def _send_signal(self, number: signal.Signals) -> None:
         if self._server:
@@ -254,40 +255,14 @@ class ReplicaActor:
         if server := self._server:
             recorded_before = self._recorded
             try:
-                self._folder.store(self._make_record(replica, server))
+                self._folder.store(make_record(self.spec, replica, server, self._start_times))
                 self._recorded = True
             except OSError as error:  # it serves all the same
                 self._recorded = False
                 if recorded_before:
                     log.warning("replica %s: the next agent could not adopt it: %s", self.spec.replica_id, error)
 
-    def _make_record(self, replica: Replica, server: RunningServer) -> RunRecord:
-        return RunRecord(
-            spec=self.spec,
-            process=server.identity,
-            host=server.facts.host,
-            port=replica.port,
-            restarts=replica.restarts,
-            canary_s=replica.canary_s,
-            canary_token=server.facts.canary_token,
-            runtime=server.facts.runtime,
-            planned_port=server.facts.planned_port,
-            metrics_port=server.metrics_port,
-        )
-
     async def _let_go(self) -> None:
         server, self._server = self._server, None
         if server:
             await server.let_go()
-
-
-_WIRE_STATES = {
-    State.NEW: resources_pb2.REPLICA_STATE_PENDING,
-    State.FETCHING: resources_pb2.REPLICA_STATE_FETCHING,
-    State.STARTING: resources_pb2.REPLICA_STATE_STARTING,
-    State.READY: resources_pb2.REPLICA_STATE_READY,
-    State.UNHEALTHY: resources_pb2.REPLICA_STATE_UNHEALTHY,
-    State.BACKOFF: resources_pb2.REPLICA_STATE_BACKOFF,
-    State.DRAINING: resources_pb2.REPLICA_STATE_DRAINING,
-    State.STOPPED: resources_pb2.REPLICA_STATE_STOPPED,
-}

@@ -38,6 +38,13 @@ class Due:
 
 
 @dataclass(frozen=True)
+class DeviceLost:
+    """What it computes on cannot be used as it is any more, and comes back only when nothing uses it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class OfLaunch:
     """Of the process that Launch number `launch` started; news of an earlier one is out of date."""
 
@@ -87,10 +94,22 @@ class NoPulse(OfLaunch):
 
 
 @dataclass(frozen=True)
+class MemoryRead(OfLaunch):
+    """What its processes hold of the host's memory, and what it was given. Told about once a second.
+
+    `is_stated`: a person said how much it is to have, so that it gets no more.
+    """
+
+    used_bytes: int
+    given_bytes: int
+    is_stated: bool
+
+
+@dataclass(frozen=True)
 class Exited(OfLaunch):
     """`reason`: how it ended and its last words, as a sentence."""
 
     reason: str
 
 
-Event = Wanted | Adopted | Fetched | FetchFailed | Unwanted | Due | OfLaunch
+Event = Wanted | Adopted | Fetched | FetchFailed | Unwanted | Due | DeviceLost | OfLaunch

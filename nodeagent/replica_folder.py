@@ -2,7 +2,8 @@
 
 ID/state.json   the process and what it serves; written whole after each launch
 ID/ready        the line that the server writes when it listens: a file, so that it outlives a dead agent
-ID/log, log.1   what the server said: this run's and what came before
+ID/log, log.1   what the server said, and what it said before that and had no room in the log
+ID/log.before   the log of the run before
 """
 
 import json
@@ -18,10 +19,19 @@ from modelyard.files import write_whole
 from modelyard.logs import strip_prefix
 from modelyard.processes import ProcessIdentity
 from nodeagent.replica_spec import ReplicaSpec
+from nodeagent.shared_memory import remove_segments
+from nodeagent.start_times import StartTimes
 
 # Every process of a replica has it in its environment: the path of its folder.
 MARKER = "MODELYARD_REPLICA_FOLDER"
 _TAIL_BYTES = 16 << 10
+# Of more runs nobody reads the log any more.
+_RUNS_REMEMBERED = 8
+
+
+def spares_beside(replicas: Path) -> Path:
+    """Where servers wait that are no replica's yet: not among those of replicas, which may be called anything."""
+    return replicas.with_name("spares")
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class RunRecord:
     runtime: str = ""  # which launched it; "": an earlier release's, of which there was one
     planned_port: int = 0
     metrics_port: int = 0
+    marker: str = ""  # what its process has as its folder; "": the replica's own
+    start_times: StartTimes | None = None
 
 
 @dataclass(frozen=True)
@@ -62,16 +74,27 @@ class ReplicaFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log = path / "log"
+        self.trimmed_log = path / "log.1"
+        self.log_before = path / "log.before"
+        # How much was moved out of the log of each of the last runs, by its inode.
+        self._trimmed_bytes: dict[int, int] = {}
         self.ready = path / "ready"
         self._state = path / "state.json"
 
     def prepare(self) -> None:
-        """Makes it ready for a launch; the log of the run before becomes `log.1`."""
+        """Makes it ready for a launch; the log of the run before becomes `log.before`."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # the record has a secret
         self.forget()
         self.ready.unlink(missing_ok=True)
         if self.log.exists():
-            self.log.replace(self._old_log())
+            self.log.replace(self.log_before)
+        self.trimmed_log.unlink(missing_ok=True)
+
+    def take_over(self, spare: "ReplicaFolder") -> None:
+        """What a spare says goes on here, in the files that it has open. To be called after `prepare`."""
+        spare.log.replace(self.log)
+        spare.ready.replace(self.ready)
+        spare.remove()
 
     def store(self, record: RunRecord) -> None:
         write_whole(self._state, _RECORD.dump_json(record, indent=1))
@@ -86,10 +109,12 @@ class ReplicaFolder:
 
     def forget(self) -> None:
         """There is no process any more."""
+        remove_segments(self.path)
         with suppress(OSError):  # a record that stays does no harm: nobody adopts a process that has ended
             self._state.unlink(missing_ok=True)
 
     def remove(self) -> None:
+        remove_segments(self.path)
         shutil.rmtree(self.path, ignore_errors=True)
 
     def read_ready(self) -> ReadyLine | None:
@@ -123,17 +148,28 @@ class ReplicaFolder:
 
         The server holds the file open for appending, so it is emptied in place: a renamed one would go on growing.
         Raises OSError where a full disk has no room for what is moved; the log is emptied all the same.
+        To be called in the thread in which logs are read (nodeagent.run_log): neither may see the other half done.
         """
-        if self.log.exists() and self.log.stat().st_size > limit_bytes:
-            try:
-                self._copy_end(limit_bytes)
-            finally:
-                os.truncate(self.log, 0)
+        if not self.log.exists() or (before := self.log.stat()).st_size <= limit_bytes:
+            return
+        end = before.st_size
+        try:
+            end = self._copy_end(limit_bytes)
+        finally:
+            os.truncate(self.log, 0)
+            self._note_trimmed(before.st_ino, end)
 
-    def _copy_end(self, size_bytes: int) -> None:
-        with self.log.open("rb") as file, self._old_log().open("wb") as old:
+    def trimmed_bytes(self, inode: int) -> int:
+        """How much was moved out of that log in this object's life: who reads it knows by it where it has got to."""
+        return self._trimmed_bytes.get(inode, 0)
+
+    def _note_trimmed(self, inode: int, size_bytes: int) -> None:
+        total = self._trimmed_bytes.pop(inode, 0) + size_bytes
+        self._trimmed_bytes = dict([*self._trimmed_bytes.items(), (inode, total)][-_RUNS_REMEMBERED:])
+
+    def _copy_end(self, size_bytes: int) -> int:
+        """Where what was copied ends: the server may have written more meanwhile."""
+        with self.log.open("rb") as file, self.trimmed_log.open("wb") as old:
             file.seek(-size_bytes, os.SEEK_END)
             shutil.copyfileobj(file, old)
-
-    def _old_log(self) -> Path:
-        return self.log.with_name("log.1")
+            return file.tell()

@@ -63,7 +63,7 @@ class ReplicaSpec:
     output_names: tuple[str, ...] = ()
     outputs: tuple[TensorSpec, ...] = field(default=(), compare=False)
     sample: Sample | None = field(default=None, compare=False)
-    is_memory_estimated: bool = field(default=False, compare=False)
+    is_memory_estimated: bool = field(default=True, compare=False)  # earlier releases held nobody to it
     gpu: GpuShare | None = None
     runtime: str = ""  # the one that was asked for; "": the first that can
     max_batch_rows: int = 0  # 0: as many as are measured to help, 1: requests are never merged
@@ -106,7 +106,7 @@ def parse_spec(desired: agent_pb2.DesiredReplica) -> ReplicaSpec:
         output_names=tuple(tensor.name for tensor in outputs) if savedmodel else (),
         outputs=outputs,
         sample=_sample(version.sample, desired.replica_id) if version.HasField("sample") else None,
-        is_memory_estimated=allocation.is_memory_estimated,
+        is_memory_estimated=allocation.is_memory_estimated or not allocation.HasField("is_memory_estimated"),
         gpu=_gpu_share(allocation.gpu, desired.replica_id) if allocation.HasField("gpu") else None,
         runtime=desired.serving.runtime,
         max_batch_rows=max(0, desired.serving.max_batch_rows),

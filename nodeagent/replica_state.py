@@ -40,10 +40,17 @@ class Limits:
     probe_share: int = 20
     unhealthy_after: int = 3
     kill_after: int = 6
+    pulse_interval_s: float = 1.0
     hung_after: int = 3
     kill_hung_after: int = 10
     # A process that uses more of a core than this does something, even if it does not answer.
     idle_cpu_share: float = 0.05
+    # Readings in a row of more memory than it was given: one moment's peak is no growth.
+    over_memory_after: int = 3
+    # For what it had begun, once it must end for that and is out of the routes.
+    over_memory_finish_s: float = 5.0
+    # For routers to learn that nothing may be sent to it any more.
+    leave_routes_s: float = 3.0
     backoff_first_s: float = 0.5
     backoff_max_s: float = 30.0
     # READY for so long makes earlier failures forgotten.
@@ -64,17 +71,25 @@ class Replica:
     # Processes that were started in all.
     started: int = 0
     running: bool = False
-    # Killed, and not gone yet.
+    # Killed or, where `wake_at` is when it will be, asked to end; not gone yet.
     dying: bool = False
+    # Where it is dying: when `wake_at` comes it is asked to end, and only after that it is killed.
+    leaving: bool = False
+    # How long it then has for what it had begun; 0: as long as any that drains.
+    finish_s: float = 0.0
     port: int = 0
     # What a canary inference takes, as its last probe told.
     canary_s: float = 0.0
     failed_probes: int = 0
     # Intervals in a row in which its server neither answered nor did anything else.
     silent: int = 0
+    # As last told; it changes with what is held, but not with every byte.
+    memory_used_bytes: int = 0
+    # Readings in a row of more than it was given.
+    over_memory: int = 0
     # Tries that failed since it was last stable.
     failures: int = 0
-    # Why it is not ready.
+    # Why it is not ready; where it is, what is to be known of it.
     message: str = ""
     story: tuple[str, ...] = ()
 

@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from modelyard.processes import ProcessIdentity
-from nodeagent.replica_folder import MARKER, ReplicaFolder
+from nodeagent.replica_folder import MARKER, ReplicaFolder, spares_beside
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,21 @@ class LaunchPlan:
     command: Callable[[int], Sequence[str]]  # of the descriptor that gets the ready line
     environment: Mapping[str, str]
     cores: Sequence[int]  # empty: as this process
+    stdin: int = subprocess.DEVNULL
+    # Puts a process, of that pid, where its memory is limited.
+    enclose: Callable[[int], None] = lambda _pid: None
 
 
 class ServerProcess:
     """Held by a pidfd, which means this one process even after its pid was given away again."""
 
-    def __init__(self, identity: ProcessIdentity, child: "subprocess.Popen[bytes] | None" = None) -> None:
-        """`child`: where it is this process's own. Raises ProcessLookupError where it is gone."""
+    def __init__(self, identity: ProcessIdentity, marker: str, child: "subprocess.Popen[bytes] | None" = None) -> None:
+        """`marker`: what its environment calls its folder. `child`: where it is this process's own.
+
+        Raises ProcessLookupError where it is gone.
+        """
         self.identity = identity
+        self.marker = marker
         self._child = child
         self._pidfd = os.pidfd_open(identity.pid)
 
@@ -56,20 +64,22 @@ def launch(plan: LaunchPlan) -> ServerProcess:
 
     Its folder is prepared already. Raises OSError; then no process is left.
     """
+    marker = str(plan.folder.path)
     with plan.folder.log.open("ab") as log, plan.folder.ready.open("wb") as ready:
         child = _spawn_pinned(
             plan.command(ready.fileno()),
             plan.cores,
-            stdin=subprocess.DEVNULL,
+            stdin=plan.stdin,
             stdout=log,
             stderr=log,
             pass_fds=[ready.fileno()],
             cwd=plan.folder.path,
-            env={**os.environ, **plan.environment, MARKER: str(plan.folder.path)},
+            env={**os.environ, **plan.environment, MARKER: marker},
             start_new_session=True,
         )
+    plan.enclose(child.pid)
     try:
-        return ServerProcess(ProcessIdentity.of(child.pid), child)
+        return ServerProcess(ProcessIdentity.of(child.pid), marker, child)
     except (psutil.Error, OSError) as error:
         child.kill()  # whom nobody watches nobody would ever end
         child.wait()
@@ -97,58 +107,64 @@ def _pin(cores: Sequence[int]) -> None:
         raise OSError(f"it cannot be pinned to cores {list(cores)}: {error.strerror}") from error
 
 
-def adopt(identity: ProcessIdentity, folder: ReplicaFolder) -> ServerProcess | None:
-    """The process that an earlier agent launched in `folder`; None where it is gone or another's."""
+def adopt(identity: ProcessIdentity, marker: str) -> ServerProcess | None:
+    """The process that an earlier agent launched with that marker; None where it is gone or another's."""
     try:
-        process = ServerProcess(identity)
+        process = ServerProcess(identity, marker)
     except OSError:  # not only where it is gone: the number may be that of a thread by now
         return None
     # The descriptor is held first: from here on the pid cannot become another's unnoticed.
-    if _is_replica(identity, folder):
+    if _is_marked(identity, marker):
         return process
     process.close()
     return None
 
 
-def _is_replica(identity: ProcessIdentity, folder: ReplicaFolder) -> bool:
+def _is_marked(identity: ProcessIdentity, marker: str) -> bool:
     try:
-        return identity.is_alive() and _folder_of(psutil.Process(identity.pid)) == str(folder.path)
+        return identity.is_alive() and _marker_of(psutil.Process(identity.pid)) == marker
     except (psutil.Error, OSError):
         return False
 
 
-def find_marked(folders: str, known_sessions: Collection[int] = ()) -> list[ProcessIdentity]:
-    """All processes, ours by user, whose replica's folder lies in `folders`, save those in these sessions."""
+def find_marked(replicas: str, known_sessions: Collection[int] = ()) -> list[ProcessIdentity]:
+    """All processes, ours by user, of replicas with folders in `replicas`, and their spares, save in these sessions."""
+    folders = (replicas, str(spares_beside(Path(replicas))))
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            marked = os.path.dirname(_folder_of(process)) == folders  # noqa: PTH120
+            marked = os.path.dirname(_marker_of(process)) in folders  # noqa: PTH120
             if marked and os.getsid(process.pid) not in known_sessions:
                 found.append(ProcessIdentity.of(process.pid))
     return found
 
 
-def _folder_of(process: psutil.Process) -> str:
+def find_left(leader: ProcessIdentity, marker: str) -> list[psutil.Process]:
+    """What a server that has ended left running. Blocking.
+
+    A number that was a session's may be another's by now: the marker tells.
+    """
+    left = []
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(pid) == leader.pid != pid and _marker_of(process := psutil.Process(pid)) == marker:
+                left.append(process)
+    return left
+
+
+def end_session(leader: ProcessIdentity, marker: str) -> list[int]:
+    """Kills what is left; returns the pids. Blocking."""
+    killed = []
+    for process in find_left(leader, marker):
+        with suppress(psutil.Error):
+            process.kill()
+            killed.append(process.pid)
+    return killed
+
+
+def _marker_of(process: psutil.Process) -> str:
     """Its marker; "" where it has none or is not ours to look at."""
     try:
         return process.environ().get(MARKER, "")
     except (psutil.Error, OSError):
         return ""
-
-
-def describe_exit(code: int | None, last_words: str) -> str:
-    """How a server ended, in a sentence. `code` as ServerProcess.wait returns it."""
-    words = f": {last_words}" if last_words else ""
-    if code is None:
-        return f"its process ended{words}"
-    if code >= 0:
-        return f"its process ended with code {code}{words}"
-    hint = "; the kernel does so when memory runs out" if -code == signal.SIGKILL else words
-    return f"its process was killed by {_name_signal(-code)}{hint}"
-
-
-def _name_signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name
-        return f"signal {number}"

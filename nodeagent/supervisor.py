@@ -2,16 +2,23 @@
 
 import asyncio
 import logging
+import shutil
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from modelyard.errors import InvalidArgumentError
+from modelyard.processes import ProcessIdentity
 from modelyard.v1 import agent_pb2
 from nodeagent import replica_events as events
 from nodeagent import server_process
-from nodeagent.replica_actor import ReplicaActor, Workshop
-from nodeagent.replica_folder import ReplicaFolder, RunRecord
+from nodeagent.devices.gpu_access import GpuAccess
+from nodeagent.devices.gpus import GpuCondition
+from nodeagent.gpu_inventory import tell_conditions
+from nodeagent.replica_actor import ReplicaActor
+from nodeagent.replica_folder import ReplicaFolder, RunRecord, spares_beside
 from nodeagent.replica_spec import ReplicaSpec, parse_spec
 from nodeagent.server_process import ServerProcess
+from nodeagent.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +27,11 @@ _AFTER_DEFECT_S = 5.0
 
 
 class Supervisor:
-    def __init__(self, workshop: Workshop) -> None:
+    """`read_gpus`: how each GPU is that the node offers."""
+
+    def __init__(self, workshop: Workshop, read_gpus: Callable[[], Sequence[GpuCondition]] = tuple) -> None:
         self.workshop = workshop
+        self._read_gpus = read_gpus
         # Set whenever `observed` may tell something new; whoever reports clears it.
         self.changed = asyncio.Event()
         self._desired: dict[str, ReplicaSpec] = {}
@@ -42,7 +52,13 @@ class Supervisor:
 
     def observed(self) -> agent_pb2.ObservedState:
         replicas = [actor.observed() for actor in self._actors.values()]
-        return agent_pb2.ObservedState(generation=self._generation, replicas=replicas)
+        gpus = tell_conditions(self._read_gpus())
+        return agent_pb2.ObservedState(generation=self._generation, replicas=replicas, gpus=gpus)
+
+    def find_folder(self, replica_id: str) -> ReplicaFolder | None:
+        """Of a replica that is here, made or not; None where it is not here."""
+        actor = self._actors.get(replica_id)
+        return actor.folder if actor else None
 
     async def adopt(self) -> None:
         """Takes over what an earlier agent left running, and knows how it does when this returns.
@@ -53,7 +69,11 @@ class Supervisor:
         folders = [ReplicaFolder(path) for path in sorted(self.workshop.replicas.iterdir())]
         found = [running for folder in folders if (running := _find_running(folder))]
         # Before anything is started: what is started from here on must not be taken for a stray.
-        await _end_strays(str(self.workshop.replicas), {process.identity.pid for _, process in found})
+        await _end_strays(
+            str(self.workshop.replicas), {process.identity.pid for _, process in found}, self.workshop.gpus
+        )
+        await asyncio.to_thread(shutil.rmtree, spares_beside(self.workshop.replicas), ignore_errors=True)
+        await asyncio.to_thread(self.workshop.box.remove_all_but, {record.spec.replica_id for record, _ in found})
         for record, process in found:
             log.info("replica %s: adopting process %d", record.spec.replica_id, process.identity.pid)
             self._desired[record.spec.replica_id] = record.spec
@@ -118,13 +138,14 @@ class Supervisor:
 
     def _files_in_use(self) -> set[str]:
         """Of what runs, and of what is to take its place."""
-        return {spec.sha256 for spec in (*self._desired.values(), *(actor.spec for actor in self._actors.values()))}
+        specs = (*self._desired.values(), *(actor.spec for actor in self._actors.values()))
+        return {spec.sha256 for spec in specs} | {spec.sample.sha256 for spec in specs if spec.sample}
 
 
 def _find_running(folder: ReplicaFolder) -> tuple[RunRecord, ServerProcess] | None:
     """What an earlier agent left running there; what it left of an ended one is removed."""
     record = folder.load()
-    process = server_process.adopt(record.process, folder) if record else None
+    process = server_process.adopt(record.process, record.marker or str(folder.path)) if record else None
     if record and process:
         return record, process
     folder.remove()
@@ -141,9 +162,15 @@ def _parse_specs(desired: agent_pb2.DesiredState) -> list[ReplicaSpec]:
     return specs
 
 
-async def _end_strays(replicas: str, adopted: set[int]) -> None:
+async def _end_strays(replicas: str, adopted: set[int], gpus: GpuAccess) -> None:
     """Processes of replicas whose record is gone or cannot be read: nobody will ever ask for them."""
     # A server leads its session, so that what it started itself is known by it.
-    for identity in await asyncio.to_thread(server_process.find_marked, replicas, adopted):
-        log.warning("ending process %d: a replica of an earlier agent that left no record", identity.pid)
-        await identity.stop(grace_s=0.0)
+    strays = await asyncio.to_thread(server_process.find_marked, replicas, adopted)
+    # At once: each may take seconds, and nobody looks after what is adopted meanwhile.
+    await asyncio.gather(*(_end_stray(identity, gpus) for identity in strays))
+
+
+async def _end_stray(identity: ProcessIdentity, gpus: GpuAccess) -> None:
+    log.warning("ending process %d: an earlier agent left it, and no record of it", identity.pid)
+    await gpus.end_client(None, identity.pid)
+    await identity.stop(grace_s=0.0)

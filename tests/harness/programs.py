@@ -7,8 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 START_TIMEOUT_S = 60.0
 
@@ -65,11 +69,30 @@ class Program:
         return self.log.read_bytes()[-size_bytes:].decode(errors="replace") if self.log.exists() else ""
 
 
-def wait_for(condition: Any, what: str, timeout_s: float = 30.0) -> Any:
-    """The first true value of `condition()`. Raises AssertionError naming `what` after `timeout_s` seconds."""
+def wait_for(condition: Any, what: str | Callable[[], str], timeout_s: float = 30.0) -> Any:
+    """The first true value of `condition()`. Raises AssertionError naming `what` after `timeout_s` seconds.
+
+    A function is asked for it then: it can tell how far things came.
+    """
     end = time.monotonic() + timeout_s
     while not (value := condition()):
         if time.monotonic() > end:
-            raise AssertionError(f"{what} did not come within {timeout_s:.0f} s")
+            named = what if isinstance(what, str) else what()
+            raise AssertionError(f"{named} did not come within {timeout_s:.0f} s")
         time.sleep(0.02)
     return value
+
+
+def find_users(folder: Path) -> list[psutil.Process]:
+    """Every process but this one that works on a yard's folder, however it was started.
+
+    Its command line names the folder, or its environment: a model server that was a spare has nothing in the former.
+    """
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _uses(process, str(folder))]
+
+
+def _uses(process: psutil.Process, folder: str) -> bool:
+    with suppress(psutil.Error):
+        told = [value for name, value in process.environ().items() if name.startswith("MODELYARD_")]
+        return any(folder in word for word in (*process.cmdline(), *told))
+    return False

@@ -15,7 +15,7 @@ from modelyard.v1 import (
     registry_pb2_grpc,
     resources_pb2,
 )
-from tests.harness.programs import Program, wait_for
+from tests.harness.programs import Program, find_users, wait_for
 
 CHUNK_BYTES = 1 << 20
 
@@ -23,7 +23,7 @@ CHUNK_BYTES = 1 << 20
 class Yard:
     """Controller, one agent, one router. `address`: where clients reach the router."""
 
-    def __init__(self, folder: Path, *, agent_options: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, *, agent_options: tuple[str, ...] = (), agent_module: str = "nodeagent") -> None:
         self.folder = folder
         self.controller = self._program("controlplane", "controller", ["--listen", "127.0.0.1:0"])
         self.controller.start()
@@ -31,7 +31,7 @@ class Yard:
         # Started again, it must come back where the others look for it.
         self.controller.arguments[self.controller.arguments.index("127.0.0.1:0")] = address
         self.agent = self._program(
-            "nodeagent", "agent",
+            agent_module, "agent",
             ["--controller", address, "--node", "local", "--replicas-per-core", "8", *agent_options],
         )  # fmt: skip
         self.router = self._program("router", "router", ["--controller", address, "--listen", "127.0.0.1:0"])
@@ -66,9 +66,18 @@ class Yard:
         request = registry_pb2.SetAliasRequest(name=f"models/{model}/aliases/{alias}", version=version)
         self.registry.SetAlias(request, timeout=30)
 
-    def deploy(self, model: str, alias: str = "production", *, replicas: int = 1, no_retries: bool = False) -> None:
+    def deploy(
+        self,
+        model: str,
+        alias: str = "production",
+        *,
+        replicas: int = 1,
+        no_retries: bool = False,
+        serving: resources_pb2.Serving | None = None,
+    ) -> None:
+        name = f"models/{model}/deployments/{alias}"
         deployment = resources_pb2.Deployment(
-            name=f"models/{model}/deployments/{alias}", replicas=replicas, threads=1, no_retries=no_retries
+            name=name, replicas=replicas, threads=1, no_retries=no_retries, serving=serving
         )
         request = deployments_pb2.UpdateDeploymentRequest(deployment=deployment, allow_missing=True)
         self.deployments.UpdateDeployment(request, timeout=30)
@@ -116,7 +125,7 @@ class Yard:
 
     def processes(self) -> list[psutil.Process]:
         """Every process that works on this yard's folder, however it was started."""
-        return [p for p in psutil.process_iter() if p.pid != psutil.Process().pid and _uses(p, self.folder)]
+        return find_users(self.folder)
 
     def close(self) -> None:
         """Stops everything as a person would; then nothing may be left. Raises AssertionError where something is."""
@@ -128,12 +137,6 @@ class Yard:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         assert not left, f"left behind: {left}\n{self.logs()}"
-
-
-def _uses(process: psutil.Process, folder: Path) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return any(str(folder) in argument for argument in process.cmdline())
-    return False
 
 
 def replica_pid(yard: Yard, replica: resources_pb2.Replica) -> int:

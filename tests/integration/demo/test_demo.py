@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.harness.programs import find_users
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -48,8 +49,7 @@ def test_files_are_told_by_what_they_hold(folder: Path, tmp_path: Path) -> None:
     }, done.stderr
     assert " ".join(rows["missing"]).startswith("cannot be read: No such file")
     assert done.returncode == 1  # one file could not be read
-    left = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
-    assert not left
+    assert not find_users(tmp_path)
 
 
 def test_without_files_it_takes_the_repository_s_own_and_starts_again_on_its_data(tmp_path: Path) -> None:

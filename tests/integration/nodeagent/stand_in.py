@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from concurrent import futures
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -24,6 +25,22 @@ UNHEALTHY = resources_pb2.REPLICA_STATE_UNHEALTHY
 _CHUNK_BYTES = 32
 
 
+# None ends the session.
+Outbox = Queue[agent_pb2.DesiredState | agent_pb2.LogRequest | None]
+
+
+@dataclass
+class Log:
+    """What an agent has sent of one. `end`: its reason for the end, or "all"; "" before that."""
+
+    said: bytes = b""
+    end: str = ""
+    refuse_more: threading.Event = field(default_factory=threading.Event)
+
+    def has_ended(self) -> bool:
+        return bool(self.end)
+
+
 class _Servicer(agent_pb2_grpc.AgentServiceServicer, registry_pb2_grpc.RegistryServiceServicer):  # type: ignore[misc]
     """Both services: the agent finds them behind one address."""
 
@@ -35,13 +52,26 @@ class _Servicer(agent_pb2_grpc.AgentServiceServicer, registry_pb2_grpc.RegistryS
         refusal = self._controller.refusal
         if refusal is not None:
             context.abort(*refusal)
-        outbox: Queue[agent_pb2.DesiredState | None] = Queue()
+        outbox: Outbox = Queue()
         self._controller.greet(hello, outbox)
         threading.Thread(target=self._listen, args=(requests, outbox), daemon=True).start()
-        while (desired := outbox.get()) is not None:
-            yield agent_pb2.SessionResponse(desired=desired)
+        while (message := outbox.get()) is not None:
+            if isinstance(message, agent_pb2.LogRequest):
+                yield agent_pb2.SessionResponse(log_request=message)
+            else:
+                yield agent_pb2.SessionResponse(desired=message)
 
-    def _listen(self, requests: Any, outbox: "Queue[agent_pb2.DesiredState | None]") -> None:
+    def SendLog(self, requests: Any, context: grpc.ServicerContext) -> agent_pb2.SendLogResponse:
+        log = self._controller.logs[next(requests).request_id]
+        for request in requests:
+            log.said += request.chunk
+            if not request.chunk:
+                log.end = request.error or "all"
+            if log.refuse_more.is_set():
+                break
+        return agent_pb2.SendLogResponse()
+
+    def _listen(self, requests: Any, outbox: "Outbox") -> None:
         try:
             for request in requests:
                 self._controller.reports.append(request.observed)
@@ -70,7 +100,8 @@ class StandInController:
         self.cuts: list[grpc.StatusCode] = []
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self._desired = agent_pb2.DesiredState(generation=1)
-        self._outbox: Queue[agent_pb2.DesiredState | None] = Queue()
+        self.logs: dict[str, Log] = {}
+        self._outbox: Outbox = Queue()
         self._port = 0
         self.start()
 
@@ -91,7 +122,7 @@ class StandInController:
         self._outbox.put(None)
         self._server.stop(0).wait()
 
-    def greet(self, hello: agent_pb2.AgentHello, outbox: "Queue[agent_pb2.DesiredState | None]") -> None:
+    def greet(self, hello: agent_pb2.AgentHello, outbox: Outbox) -> None:
         self._outbox = outbox
         self.reports.append(hello.observed)
         self.hellos.append(hello)
@@ -140,21 +171,36 @@ class StandInController:
             )
             for replica_id, version in versions.items()
         ]
+        self.want_all(*replicas)
+
+    def want_all(self, *replicas: agent_pb2.DesiredReplica) -> None:
+        """The whole desired set."""
         self._desired = agent_pb2.DesiredState(generation=self._desired.generation + 1, replicas=replicas)
         self._outbox.put(self._desired)
+
+    def ask_log(self, replica_id: str, **options: Any) -> Log:
+        """What the agent sends of it, from now on."""
+        request_id = str(len(self.logs))
+        log = self.logs[request_id] = Log()
+        self._outbox.put(agent_pb2.LogRequest(request_id=request_id, replica_id=replica_id, **options))
+        return log
 
     def seen(self, replica_id: str) -> agent_pb2.ObservedReplica | None:
         """As in the newest report; None where it is not there."""
         replicas = self.reports[-1].replicas if self.reports else []
         return next((replica for replica in replicas if replica.replica_id == replica_id), None)
 
-    def wait_seen(self, replica_id: str, state: int, restarts: int = 0) -> agent_pb2.ObservedReplica:
+    def wait_seen(
+        self, replica_id: str, state: int, restarts: int = 0, timeout_s: float = 30.0
+    ) -> agent_pb2.ObservedReplica:
         def reached() -> agent_pb2.ObservedReplica | None:
             replica = self.seen(replica_id)
             return replica if replica and replica.state == state and replica.restarts >= restarts else None
 
         name = resources_pb2.ReplicaState.Name(state)  # type: ignore[arg-type]
-        found: agent_pb2.ObservedReplica = wait_for(reached, f"{replica_id} {name}; last seen: {self.seen(replica_id)}")
+        found: agent_pb2.ObservedReplica = wait_for(
+            reached, lambda: f"{replica_id} {name}; last seen: {self.seen(replica_id)};", timeout_s
+        )
         return found
 
 

@@ -12,6 +12,7 @@ import pytest
 import tritonclient.grpc
 
 from modelyard.processes import ProcessIdentity
+from nodeagent.devices.cpu_offer import compute_offer, read_host
 from nodeagent.server_process import find_marked
 from tests.harness.models import write_scale_model
 from tests.harness.programs import wait_for
@@ -39,8 +40,10 @@ def test_a_wanted_replica_is_fetched_started_pinned_and_answers(
     agent = start_agent()
     assert agent.facts == {"program": "agent", "node": "n1", "address": "127.0.0.1"}
     resources = controller.hellos[0].resources
-    assert set(resources.cores) == os.sched_getaffinity(0)
-    assert resources.memory_bytes == psutil.virtual_memory().total
+    offer = compute_offer(read_host(), None, None)
+    assert (tuple(resources.cores), resources.memory_bytes) == (offer.cores, offer.memory_bytes)
+    assert [core.number for core in resources.topology] == list(resources.cores)
+    assert agent.log_tail().count("offering cores") == 1
     controller.want(r1=controller.add_file(model))
     replica = controller.wait_seen("r1", READY)
     assert infer(replica.port) == [3.0] * 4

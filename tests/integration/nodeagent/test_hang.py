@@ -20,7 +20,7 @@ from tests.integration.nodeagent.conftest import StartAgent
 from tests.integration.nodeagent.stand_in import READY, UNHEALTHY, StandInController
 
 # No probe is due while such a test runs: what it sees is the pulse alone.
-NO_PROBES = ("--probe-interval-s", "600")
+NO_PROBES = ("--probe-interval-s", "600", "--pulse-interval-s", "0.4")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 import modelyard
 from tests.harness.models import write_scale_model
-from tests.harness.programs import wait_for
+from tests.harness.programs import find_users, wait_for
 
 CLI = [sys.executable, "-m", "modelyard.cli"]
 
@@ -156,7 +156,7 @@ def test_a_port_that_is_taken_ends_it_with_the_reason(data: Path) -> None:
             text=True,
         )
     assert failed.returncode == 1 and address in failed.stderr and "Traceback" not in failed.stderr
-    assert not [p for p in psutil.process_iter(["cmdline"]) if str(data) in " ".join(p.info["cmdline"] or [])]
+    assert not find_users(data)
 
 
 def test_killed_outright_it_takes_everything_with_it(up: Up, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from modelyard.errors import FailedPreconditionError
 from modelyard.up.yard import Yard, YardOptions
+from tests.harness.programs import find_users
 
 MODULES = dict.fromkeys(("controller", "agent", "router"), "tests.integration.up.stand_in")
 
@@ -99,7 +100,7 @@ async def test_a_first_start_that_fails_ends_it_with_the_last_words(yard: Yard, 
     with pytest.raises(FailedPreconditionError, match=r"(?s)the router ended with status 1.*port 4000 is taken"):
         await yard.start()
     await yard.stop()
-    assert not [pid for pid in running_children() if str(tmp_path) in " ".join(psutil.Process(pid).cmdline())]
+    assert not find_users(tmp_path)
 
 
 async def test_a_stop_while_it_starts_leaves_nothing(yard: Yard, tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ async def test_a_stop_while_it_starts_leaves_nothing(yard: Yard, tmp_path: Path)
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     await yard.stop()
-    assert not [pid for pid in running_children() if str(tmp_path) in " ".join(psutil.Process(pid).cmdline())]
+    assert not find_users(tmp_path)
 
 
 async def test_a_restarted_program_listens_where_the_others_look_for_it(tmp_path: Path) -> None:

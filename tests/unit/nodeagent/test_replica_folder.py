@@ -50,6 +50,16 @@ def test_the_record_of_an_agent_that_knew_no_folders_is_of_the_same_replica(fold
     assert folder.load() == RECORD
 
 
+def test_a_replica_of_an_agent_that_watched_no_memory_is_held_to_none(folder: ReplicaFolder) -> None:
+    folder.store(replace(RECORD, spec=replace(SPEC, is_memory_estimated=False)))
+    record = json.loads((folder.path / "state.json").read_text())
+    assert record["spec"].pop("is_memory_estimated") is False
+    (folder.path / "state.json").write_text(json.dumps(record))
+    loaded = folder.load()
+    assert loaded is not None
+    assert loaded.spec.is_memory_estimated
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"spec": {}}', "null"])
 def test_a_record_that_cannot_be_read_is_none(folder: ReplicaFolder, text: str) -> None:
     (folder.path / "state.json").write_text(text)
@@ -87,7 +97,7 @@ def test_each_launch_begins_a_new_log_and_keeps_the_one_before(folder: ReplicaFo
     folder.store(RECORD)
     folder.prepare()
     assert (folder.read_ready(), folder.load(), folder.last_log_line()) == (None, None, "")
-    assert (folder.path / "log.1").read_text() == "crashed"
+    assert (folder.path / "log.before").read_text() == "crashed"
 
 
 def test_a_full_disk_does_not_let_a_log_grow(folder: ReplicaFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,9 @@ from nodeagent.replica_events import (
     Unwanted,
     Wanted,
 )
-from nodeagent.replica_machine import IllegalTransitionError, compute_backoff_s, handle
+from nodeagent.replica_machine import IllegalTransitionError, handle
 from nodeagent.replica_state import Limits, Replica, State
+from nodeagent.replica_steps import compute_backoff_s
 
 LIMITS = Limits(
     start_timeout_s=60.0,

@@ -15,6 +15,7 @@ from nodeagent.replica_commands import (
 )
 from nodeagent.replica_events import (
     Adopted,
+    DeviceLost,
     Due,
     Event,
     Exited,
@@ -23,6 +24,7 @@ from nodeagent.replica_events import (
     Launched,
     LaunchFailed,
     Listening,
+    MemoryRead,
     NoPulse,
     ProbeFailed,
     ProbeOk,
@@ -30,8 +32,9 @@ from nodeagent.replica_events import (
     Unwanted,
     Wanted,
 )
-from nodeagent.replica_machine import compute_backoff_s, handle
+from nodeagent.replica_machine import handle
 from nodeagent.replica_state import Limits, Replica, State
+from nodeagent.replica_steps import compute_backoff_s
 
 LIMITS = Limits(start_timeout_s=20.0, drain_timeout_s=10.0)
 
@@ -111,6 +114,12 @@ class World(RuleBasedStateMachine):
         for _ in range(looks):
             self.tell(NoPulse(next(iter(self.processes)), states, cpu_share))
 
+    @precondition(lambda self: self.processes)
+    @rule(looks=st.integers(1, 5), used_bytes=st.sampled_from([0, 50, 101, 1000]), is_stated=st.booleans())
+    def holds_memory(self, looks: int, used_bytes: int, is_stated: bool) -> None:
+        for _ in range(looks):
+            self.tell(MemoryRead(next(iter(self.processes)), used_bytes, 100, is_stated))
+
     @precondition(lambda self: self.processes and self.replica.port)
     @rule()
     def answers(self) -> None:
@@ -126,6 +135,11 @@ class World(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         self.tell(Due())
+
+    @precondition(lambda self: self.replica.state is not State.NEW)
+    @rule()
+    def device_is_lost(self) -> None:
+        self.tell(DeviceLost("its daemon ended"))
 
     @precondition(lambda self: self.replica.state is not State.NEW)
     @rule()

@@ -32,6 +32,15 @@ def test_words_about_a_version_do_not_make_it_another_replica() -> None:
     assert parse_spec(described) == parse_spec(make_desired())
 
 
+def test_memory_is_a_limit_only_where_a_controller_says_that_it_was_stated() -> None:
+    desired = make_desired()  # as a controller of an earlier release sends it
+    assert parse_spec(desired).is_memory_estimated
+    desired.allocation.is_memory_estimated = True
+    assert parse_spec(desired).is_memory_estimated
+    desired.allocation.is_memory_estimated = False
+    assert not parse_spec(agent_pb2.DesiredReplica.FromString(desired.SerializeToString())).is_memory_estimated
+
+
 @pytest.mark.parametrize("replica_id", ["", "..", "../x", "a/b", ".hidden", "a" * 251, "a\n", "a b"])
 def test_an_id_that_could_leave_its_folder_is_refused(replica_id: str) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be the id of a replica"):

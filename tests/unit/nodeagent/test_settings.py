@@ -18,6 +18,13 @@ def test_flags_are_read() -> None:
     assert (settings.on_stop, settings.node) == ("keep", "gpu1")
 
 
+def test_gpus_are_offered_unless_told_otherwise() -> None:
+    settings = AgentSettings.load([])
+    assert (settings.gpus, settings.ignored_xids) == ("all", ())
+    settings = AgentSettings.load(["--gpus", "0,2:1", "--ignored-xids", "74,62"])
+    assert (settings.gpus, settings.ignored_xids) == ("0,2:1", (74, 62))
+
+
 def test_a_server_may_use_all_its_time_to_drain_before_it_is_killed() -> None:
     settings = AgentSettings.load(["--drain-timeout-s", "12", "--start-timeout-s", "7", "--probe-interval-s", "0.5"])
     limits = settings.replica_limits()
@@ -30,6 +37,8 @@ def test_a_server_may_use_all_its_time_to_drain_before_it_is_killed() -> None:
     [
         ("--address", "gpu1", "does not appear to be an IPv4 or IPv6 address"),
         ("--cores", "a-b", "as in 0-3,6"),
+        ("--gpus", "all,0", "wanted all, none, or UUIDs and indices"),
+        ("--ignored-xids", "79,x", "valid integer"),
         ("--controller", "8010", "wanted HOST:PORT"),
         ("--on-stop", "pause", "'stop' or 'keep'"),
     ],

@@ -14,7 +14,7 @@ from controlplane.registry.sql.database import Database
 from controlplane.registry.sql.migrate import open_database
 from controlplane.registry.sql.registry_store import SqlRegistryStore
 from controlplane.registry.sql.state_store import SqlStateStore
-from controlplane.sessions.nodes import Hello, NodeSessions, Report
+from controlplane.sessions.nodes import DesiredSet, Hello, NodeSessions, Report
 from controlplane.sessions.routers import RouterSessions
 from modelyard.errors import AbortedError, UnavailableError
 from tests.unit.policy.simulation import make_version
@@ -55,7 +55,7 @@ class Yard:
     async def obey(self) -> None:
         """All that the newest desired set names is READY."""
         desired = await self.agent.get()
-        assert desired is not None
+        assert isinstance(desired, DesiredSet)
         observed = {
             replica.replica_id: ObservedReplica(replica.replica_id, ReplicaState.READY, port=80 + number)
             for number, replica in enumerate(desired.replicas)

@@ -5,7 +5,7 @@ import pytest
 from pydantic import Field
 
 from modelyard.addresses import parse_address
-from modelyard.config import ProgramSettings, program_config, read_config
+from modelyard.config import Address, ProgramSettings, program_config, read_config
 from modelyard.errors import InvalidArgumentError
 
 
@@ -49,6 +49,14 @@ def test_wrong_settings_are_told_where_they_were_written(tmp_path: Path) -> None
         Settings.load(["--config", str(file)])
     with pytest.raises(SystemExit, match="--cores: Input should be greater"):
         Settings.load(["--cores", "0"])
+
+
+def test_what_a_check_of_our_own_says_is_told_in_its_words() -> None:
+    class WithAddress(Settings):
+        controller: Address = "127.0.0.1:8010"
+
+    with pytest.raises(SystemExit, match=r"--controller: '10\.0\.0\.1'"):
+        WithAddress.load(["--controller", "10.0.0.1"])
 
 
 @pytest.mark.parametrize("text", ["8001", "host:", ":80", "host:70000", "host:x", ""])
