@@ -20,7 +20,7 @@ from tests.harness.savedmodels import load_reference, savedmodel
 from tests.harness.yard import Yard
 
 # The header of a plan of TensorRT 8.6.1, and as much after it as makes it one.
-_PLAN = b"ftrt" + bytes(20) + bytes([8, 6, 1, 6]) + bytes(1000)
+PLAN = b"ftrt" + bytes(20) + bytes([8, 6, 1, 6]) + bytes(1000)
 
 
 def modelyard(yard: Yard, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -83,7 +83,7 @@ def test_an_onnx_model_with_its_weights_beside_it_answers_as_the_reference_does(
 
 
 def test_a_plan_becomes_a_record_and_is_told_what_it_lacks(yard: Yard, tmp_path: Path) -> None:
-    (tmp_path / "resnet.plan").write_bytes(_PLAN)
+    (tmp_path / "resnet.plan").write_bytes(PLAN)
     assert done(yard, "register", "plan", str(tmp_path / "resnet.plan"), "--gpu", "NVIDIA L4") == "plan@1"
     done(yard, "alias", "set", "plan", "production", "1")
     result = modelyard(yard, "deploy", "plan")
