@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -53,7 +54,7 @@ class DemoYard:
 
     def type_command(self, *arguments: str) -> str:
         """Shows and runs a command as a person would, and returns what it prints. Raises SystemExit where it fails."""
-        print("$ modelyard", *arguments, file=sys.stderr)
+        print("$ modelyard", shlex.join(arguments), file=sys.stderr)
         done = subprocess.run(
             [MODELYARD, *arguments],
             check=False,
