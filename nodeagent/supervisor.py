@@ -40,6 +40,7 @@ class Supervisor:
         self._runs: set[asyncio.Task[None]] = set()
         self._evictions: set[asyncio.Task[None]] = set()
         self._leaving = False
+        self._told_at_last: agent_pb2.ObservedState | None = None
 
     def set_desired(self, desired: agent_pb2.DesiredState) -> None:
         """What is not in it is drained and stopped; what is in it and not here is started."""
@@ -51,6 +52,8 @@ class Supervisor:
         self._converge()
 
     def observed(self) -> agent_pb2.ObservedState:
+        if self._told_at_last is not None:
+            return self._told_at_last
         replicas = [actor.observed() for actor in self._actors.values()]
         gpus = tell_conditions(self._read_gpus())
         return agent_pb2.ObservedState(generation=self._generation, replicas=replicas, gpus=gpus)
@@ -96,6 +99,8 @@ class Supervisor:
 
     async def leave_all(self) -> None:
         """Lets go of every replica; their processes go on, for the next agent to adopt."""
+        # They serve on: one that the controller heard nothing of any more would be taken off the routes.
+        self._told_at_last = self.observed()
         self._leaving = True
         for run in self._runs:
             run.cancel()

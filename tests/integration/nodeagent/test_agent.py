@@ -102,8 +102,12 @@ def test_an_adopted_replica_that_dies_is_restarted(
     agent = start_agent("--on-stop", "keep")
     controller.want(r1=controller.add_file(model))
     before = controller.wait_seen("r1", READY)
+    first_ready = len(controller.reports)
     assert agent.stop() == 0
     assert infer(before.port) == [3.0] * 4
+    # Nor was the controller told otherwise at the end: it would have taken the replica off the routes.
+    told = [[(seen.state, seen.port) for seen in report.replicas] for report in controller.reports[first_ready:]]
+    assert all(report == [(READY, before.port)] for report in told), told
     start_agent()
     os.kill(controller.wait_seen("r1", READY).pid, signal.SIGKILL)
     assert infer(controller.wait_seen("r1", READY, restarts=1).port) == [3.0] * 4
