@@ -42,7 +42,7 @@ class Server:
 async def server() -> AsyncIterator[Server]:
     known, server = Server(), aio.server()
     handlers = {"slow": known.slow, "sick": known.sick}
-    methods = {name: grpc.unary_unary_rpc_method_handler(handler) for name, handler in handlers.items()}
+    methods: dict[str, Any] = {name: grpc.unary_unary_rpc_method_handler(handler) for name, handler in handlers.items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", methods),))
     known.port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
