@@ -20,10 +20,10 @@ StartClient = Callable[[Mapping[str, str]], Client]
 def find_daemons(uuid: str) -> list[int]:
     """Process-ids of the MPS control daemons that were started for this GPU alone."""
     found = []
-    for process in psutil.process_iter(["name"]):
+    for process in psutil.process_iter():
         try:
-            is_daemon = str(process.info["name"]).startswith(PROGRAM[:15])  # the kernel keeps 15 characters of a name
-            if is_daemon and process.environ().get("CUDA_VISIBLE_DEVICES") == uuid:
+            words = process.cmdline()  # the kernel's name of it ends before it differs from its server's
+            if words and Path(words[0]).name == PROGRAM and process.environ().get("CUDA_VISIBLE_DEVICES") == uuid:
                 found.append(process.pid)
         except psutil.Error:
             continue  # it has ended meanwhile

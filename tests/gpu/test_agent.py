@@ -37,7 +37,7 @@ def agent(controller: Any, uuid: str, tmp_path: Path) -> Iterator[Any]:
     agent = Program("nodeagent", words, tmp_path / "agent.log")
     agent.start()
     yield agent
-    agent.kill()
+    agent.stop()  # not killed: its MPS daemon would stay
     for identity in find_marked(str(tmp_path / "data")):
         psutil.Process(identity.pid).kill()
 

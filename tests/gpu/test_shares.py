@@ -37,11 +37,12 @@ def test_two_processes_at_25_and_75_percent_compute_at_speeds_of_1_to_3(
 def test_a_share_is_a_cap_an_idle_gpu_makes_it_no_faster(
     mps: MpsDaemon, uuid: str, start_client: StartClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = start_client(share(mps, uuid, 100)).speed()
-    alone = start_client(share(mps, uuid, 25)).speed()
+    full, quarter = start_client(share(mps, uuid, 100)), start_client(share(mps, uuid, 25))
+    whole, alone = full.speed(), quarter.speed()
     with capsys.disabled():
         print(f"\nalone: 100% {whole:.1f}/s, 25% {alone:.1f}/s")
     assert 0.15 < alone / whole < 0.35
+    assert 0 < quarter.multiprocessors <= full.multiprocessors // 4  # it is rounded down
 
 
 def test_a_share_is_no_reservation_what_is_given_twice_is_divided(
