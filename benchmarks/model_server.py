@@ -1,6 +1,6 @@
 """The built-in model server beside a bare onnxruntime loop, Triton, MLServer and the least that grpc.aio takes.
 
-    python benchmarks/model_server.py [--quick] [--json]      # ten minutes; --quick: under one
+    python benchmarks/model_server.py [--quick] [--json]      # ten minutes; --quick, of two models: under one
 
 All serve the same model with the same threads, one inference at a time, on the same core where there are two or more,
 which the load generator leaves alone: so the agent places replicas, too. They are all there all the time, and take
@@ -53,7 +53,7 @@ class Schedule:
 
 
 FULL = Schedule(tuple(MAKERS), (1, 4, 16, 64), 5, 0.7)
-QUICK = Schedule(("tiny", "wide", "image"), (1, 16), 2, 0.2)
+QUICK = Schedule(("tiny", "wide"), (1, 16), 3, 0.2)
 CORES = sorted(os.sched_getaffinity(0))
 
 
@@ -165,7 +165,8 @@ def main() -> None:
         starts = {name: starts[name] for name in arguments.servers}
     print(f"{schedule.rounds} rounds of {schedule.seconds:g} s, {arguments.threads} thread(s) an inference")
     if arguments.quick:
-        print("--quick: fewer models, callers and rounds, which tell little on a noisy machine")
+        models = " and ".join(schedule.models)
+        print(f"--quick: of the models only {models}, and few rounds, which tell little on a noisy machine")
     goals = []
     with tempfile.TemporaryDirectory() as folder:
         for name in schedule.models:

@@ -125,7 +125,7 @@ def make_magika(_folder: Path) -> Model:
 
 
 def make_wide(folder: Path) -> Model:
-    return sized("wide", write_wide, folder / "wide.onnx", 5.5)
+    return sized("wide", write_wide, folder / "wide.onnx", 6.5)
 
 
 def make_image(folder: Path) -> Model:
