@@ -1,5 +1,6 @@
 """A real agent with real model servers, and a controller that the test plays."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from tests.harness.programs import Program
 from tests.integration.nodeagent.stand_in import StandInController
 
 StartAgent = Callable[..., Program]
+
+
+@pytest.fixture
+def short_temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder for temporary files whose path leaves room for a socket's, which that of a test may not."""
+    with tempfile.TemporaryDirectory(prefix="yard-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ time.sleep(3600)
 
 
 @pytest.fixture
-def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MpsStub]:
+def stub(tmp_path: Path, short_temporary: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[MpsStub]:
     stub = MpsStub(tmp_path)
     stub.use(monkeypatch)
     monkeypatch.setenv("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "1")  # of whoever started the agent
@@ -40,7 +40,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MpsStub]:
 
 
 def make_daemon(stub: MpsStub, tmp_path: Path, uuid: str = UUID) -> MpsDaemon:
-    folders = choose_folders(tmp_path / "data", uuid, tmp_path)
+    folders = choose_folders(tmp_path / "data", uuid)
     return MpsDaemon(stub.program, uuid, folders, tmp_path / f"{uuid}.daemon", MpsTimes(start_s=20, answer_s=2))
 
 

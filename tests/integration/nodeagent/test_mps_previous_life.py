@@ -49,7 +49,7 @@ time.sleep(3600)
 
 
 @pytest.fixture
-def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MpsStub]:
+def stub(tmp_path: Path, short_temporary: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[MpsStub]:
     stub = MpsStub(tmp_path)
     stub.use(monkeypatch)
     yield stub
@@ -58,7 +58,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MpsStub]:
 
 def make_daemon(stub: MpsStub, tmp_path: Path) -> MpsDaemon:
     """Of another agent on the same data folder, each time."""
-    folders = choose_folders(tmp_path / "data", UUID, tmp_path)
+    folders = choose_folders(tmp_path / "data", UUID)
     return MpsDaemon(stub.program, UUID, folders, record_of(tmp_path), MpsTimes(start_s=20, answer_s=4))
 
 
