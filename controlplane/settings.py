@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from controlplane.registry.opening import MAX_MODEL_BYTES, STALLED_UPLOAD_S
-from modelyard.config import Address, ProgramSettings, program_config
+from modelyard.config import Address, ProgramSettings, Size, program_config
 
 
 class ControllerSettings(ProgramSettings):
@@ -33,11 +33,11 @@ class ControllerSettings(ProgramSettings):
         description="what a URI must begin with to be registered from, such as s3://models; default: anything, "
         "which lets whoever can register read with the controller's rights",
     )
-    max_model_bytes: int = Field(MAX_MODEL_BYTES, gt=0, description="the largest model file that can be registered")
+    max_model_bytes: Size = Field(MAX_MODEL_BYTES, gt=0, description="the largest model file that can be registered")
     stalled_upload_s: float = Field(
         STALLED_UPLOAD_S, gt=0, description="a registration of whose file no byte comes for so long is ended"
     )
-    max_message_bytes: int = Field(64 << 20, gt=0, description="the largest gRPC message, either way")
+    max_message_bytes: Size = Field(64 << 20, gt=0, description="the largest gRPC message, either way")
     node_lost_after_s: float = Field(
         30.0, ge=0, description="after so long without a word from a node its replicas are placed elsewhere"
     )

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -23,7 +23,9 @@ from pydantic_settings import (
 from modelyard.addresses import parse_address
 from modelyard.errors import InvalidArgumentError
 from modelyard.logs import LogFormat, LogLevel
+from modelyard.sizes import parse_size
 
+_WRONG_SETTINGS = 2  # as for a wrong flag
 _PROGRAMS = ("controller", "agent", "router")
 
 
@@ -32,7 +34,13 @@ def _check_address(text: str) -> str:
     return text
 
 
+def _read_size(value: Any) -> Any:
+    return parse_size(value) if isinstance(value, str) else value
+
+
 Address = Annotated[str, AfterValidator(_check_address)]
+# A number of bytes, or text such as "4GiB".
+Size = Annotated[int, BeforeValidator(_read_size)]
 
 
 class ProgramSettings(BaseSettings):
@@ -67,12 +75,13 @@ class ProgramSettings(BaseSettings):
     def load(cls, arguments: list[str]) -> Self:
         """Settings from the command line, the environment and the file that `--config FILE` names.
 
-        Leaves the process with a sentence on standard error where something is wrong, and after `--help`.
+        Leaves the process with status 2 and a sentence on standard error where something is wrong, and after `--help`.
         """
         try:
             return cls.parse(arguments)
         except InvalidArgumentError as error:
-            sys.exit(f"modelyard {cls.program}: {error.message}")
+            sys.stderr.write(f"modelyard {cls.program}: {error.message}\n")
+            sys.exit(_WRONG_SETTINGS)
 
     @classmethod
     def parse(cls, arguments: list[str]) -> Self:

@@ -1,6 +1,9 @@
-"""Numbers of bytes as people read them."""
+"""Numbers of bytes as people read and write them."""
+
+import re
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
 
 
 def format_size(size_bytes: int) -> str:
@@ -10,3 +13,16 @@ def format_size(size_bytes: int) -> str:
         size /= 1024
         units.pop(0)
     return f"{size:.4g} {units[0]}"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "512MiB", "2G" (powers of 1024), "1GB" (powers of 1000) or a plain number of bytes.
+
+    Raises ValueError with a sentence where it is none of these.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r}: wanted a size such as 512MiB or 2GiB")
+    number, unit, binary, decimal = match.groups()
+    base = 1000 if decimal and not binary else 1024
+    return int(float(number) * base ** " kmgt".index(unit.lower() or " "))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from modelyard.config import Address, ProgramSettings, program_config
+from modelyard.config import Address, ProgramSettings, Size, program_config
 from nodeagent.devices.cpu import parse_cores
 from nodeagent.devices.gpu_selection import parse_names
 from nodeagent.devices.gpu_shares import parse_shares
@@ -51,8 +51,8 @@ class AgentSettings(ProgramSettings):
     cores: Annotated[str, AfterValidator(_check_cores)] | None = Field(
         None, description="CPU cores offered to replicas, as in 0-3,6; default: all that this process may use"
     )
-    memory_bytes: int | None = Field(
-        None, gt=0, description="memory offered to replicas; default: all that this process may have"
+    memory_bytes: Size | None = Field(
+        None, gt=0, description="memory offered to replicas, such as 64GiB; default: all that this process may have"
     )
     replicas_per_core: int = Field(1, ge=1, description="how many replicas may be pinned to one core")
     gpus: Annotated[str, AfterValidator(_check_gpus)] = Field(
@@ -68,14 +68,14 @@ class AgentSettings(ProgramSettings):
     on_stop: Literal["stop", "keep"] = Field(
         "stop", description="at the end: stop drains and stops the replicas, keep leaves them for the next agent"
     )
-    max_message_bytes: int = Field(256 << 20, gt=0, lt=1 << 31, description="largest request and reply of a replica")
-    max_typed_bytes: int = Field(
+    max_message_bytes: Size = Field(256 << 20, gt=0, lt=1 << 31, description="largest request and reply of a replica")
+    max_typed_bytes: Size = Field(
         8 << 20, gt=0, lt=1 << 31, description="of one request to a replica, all but raw_input_contents"
     )
     max_string_elements: int = Field(1 << 20, ge=1, description="strings (BYTES) of one request to a replica, or reply")
     max_batch_size: int = Field(1 << 16, ge=1, description="rows of one request to a model that takes batches")
     max_concurrent_requests: int = Field(128, ge=1, description="requests that a replica takes at once")
-    cache_limit_bytes: int = Field(
+    cache_limit_bytes: Size = Field(
         20 << 30, ge=0, description="model files that no replica uses are removed beyond this size of the cache"
     )
     spare_servers: int = Field(
@@ -92,7 +92,7 @@ class AgentSettings(ProgramSettings):
     triton_command_backends: tuple[str, ...] = Field(
         ("onnxruntime", "tensorrt"), description="backends that the Triton of --triton-command has"
     )
-    log_limit_bytes: int = Field(
+    log_limit_bytes: Size = Field(
         4 << 20, gt=0, description="size of a replica's log; as much of what came before is kept"
     )
     start_timeout_s: float = Field(300.0, gt=0, description="time for a replica from its start to its first answer")

@@ -6,12 +6,13 @@ from datetime import datetime
 
 import typer
 
+from modelyard import sizes
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhdw])")
 _WAIT = re.compile(r"(\d{1,9}(?:\.\d+)?)(us|ms|s)?")
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 1_000_000}
 _MOST_ROWS = 1 << 20
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
@@ -38,14 +39,11 @@ def parse_metrics(option: str, texts: Sequence[str]) -> dict[str, float]:
 
 
 def parse_size(option: str, text: str) -> int:
-    """Bytes of "512MiB", "2G" (powers of 1024), "1GB" (powers of 1000) or a plain number of bytes."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text!r}: wanted a size such as 512MiB or 2GiB", param_hint=option)
-    number, unit, binary = match.groups()
-    decimal = not binary and text.strip().lower().endswith("b")
-    base = 1000 if decimal else 1024
-    return int(float(number) * base ** " kmgt".index(unit.lower() or " "))
+    """As `modelyard.sizes.parse_size`."""
+    try:
+        return sizes.parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def parse_duration_s(option: str, text: str) -> int:
