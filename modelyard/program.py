@@ -53,13 +53,19 @@ class Patience:
         return now - self._asked_at > self._SAME_S
 
 
-def run_program(settings: RunSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def run_program(
+    settings: RunSettings,
+    main: Callable[[asyncio.Event], Awaitable[None]],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
     """Runs `main(stop)` until it returns. `stop` is set by SIGTERM, SIGINT, and the end of the parent.
 
-    A second signal while it stops ends the process at once, with the status a shell expects.
+    A second signal while it stops ends the process at once, with the status a shell expects. `loop_factory`: None for
+    asyncio's own event loop.
     """
     configure_logging(settings.log_level, settings.log_format)
-    asyncio.run(_run(settings, main))
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_run(settings, main))
 
 
 async def _run(settings: RunSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import uvloop
 from grpc import aio
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
@@ -55,7 +56,7 @@ def main() -> None:
     configure_logging(settings.log_level, settings.log_format)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the starter's terminal may close; this server goes on
     loaded = _load(settings)
-    run_program(settings, lambda stop: _serve(settings, loaded, stop))
+    run_program(settings, lambda stop: _serve(settings, loaded, stop), uvloop.new_event_loop)
 
 
 def _load(settings: ServerSettings) -> Loaded:
