@@ -16,7 +16,8 @@ def test_it_measures_a_served_model(yard: Yard, tmp_path: Path) -> None:
     report = tmp_path / "report.csv"
     finished = subprocess.run(
         [FOLDER / "perf_analyzer", "-m", "scale", "-u", yard.address, "-i", "grpc", "--concurrency-range", "2",
-         "--measurement-mode", "count_windows", "--measurement-request-count", "200", "-f", str(report)],
+         "--measurement-mode", "count_windows", "--measurement-request-count", "200", "-f", str(report),
+         "--stability-percentage", "900"],  # what the machine does meanwhile is not what this is about
         env={**os.environ, "LD_LIBRARY_PATH": str(FOLDER)}, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stdout + finished.stderr
