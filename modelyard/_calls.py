@@ -40,9 +40,10 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # A yard that has just started again is found within a second, not within gRPC's two minutes.
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Despite its name, what one try may take until the server has greeted: some are far away, some are busy.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 ]
 
 

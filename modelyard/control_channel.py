@@ -10,8 +10,9 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Despite its name, what one try may take until the controller has greeted.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     # A channel that is opened anew connects at once, without the back-off of the one before.
     ("grpc.use_local_subchannel_pool", 1),
     # A whole desired set or route table is one message.
