@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,12 @@ def write_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def find_temporary_folder(longest_bytes: int) -> Path:
+    """The folder for temporary files, for sockets: /tmp where the path of the usual one has more bytes than that."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(os.fsencode(usual)) <= longest_bytes else Path("/tmp")
 
 
 @contextmanager

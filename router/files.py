@@ -3,10 +3,10 @@
 import hashlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from modelyard.errors import FailedPreconditionError
+from modelyard.files import find_temporary_folder
 
 _MAX_FOLDER_BYTES = 80  # a unix socket's path has at most 107 bytes, its file name here at most 25
 
@@ -16,7 +16,8 @@ def make_run_folder(data: Path) -> Path:
     folder = data.resolve() / "run"
     if len(os.fsencode(folder)) > _MAX_FOLDER_BYTES:
         digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-        folder = Path(tempfile.gettempdir()) / f"modelyard-{os.geteuid()}-{digest}"
+        name = f"modelyard-{os.geteuid()}-{digest}"
+        folder = find_temporary_folder(_MAX_FOLDER_BYTES - len(f"/{name}")) / name
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():

@@ -9,11 +9,11 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from modelyard.errors import FailedPreconditionError
+from modelyard.files import find_temporary_folder
 from nodeagent.devices.gpu_environment import MpsFolders
 
 # sun_path has 108 bytes, the last of them zero: see unix(7).
@@ -31,8 +31,8 @@ def choose_folders(data: Path, uuid: str, temporary: Path | None = None) -> MpsF
     folder = data / _UNUSUAL.sub("_", uuid)
     pipe = folder / "pipe"
     if len(os.fsencode(pipe)) + _LONGEST_NAME > _LONGEST_SOCKET:
-        key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        pipe = (temporary or Path(tempfile.gettempdir())) / f"modelyard-mps-{key}"
+        name = f"modelyard-mps-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+        pipe = (temporary or find_temporary_folder(_LONGEST_SOCKET - _LONGEST_NAME - len(f"/{name}"))) / name
     return MpsFolders(pipe, folder / "log")
 
 

@@ -1,3 +1,4 @@
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,15 @@ def test_sockets_get_short_paths_in_a_private_folder(tmp_path: Path) -> None:
         assert len(str(folder / "envoy-01234567.sock")) < 108
         assert folder.stat().st_mode & 0o777 == 0o700
         assert make_run_folder(long) == folder
+    finally:
+        folder.rmdir()
+
+
+def test_they_are_short_where_the_temporary_folder_is_deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("t" * 90)))
+    folder = make_run_folder(tmp_path / ("x" * 90))
+    try:
+        assert folder.parent == Path("/tmp")
     finally:
         folder.rmdir()
 
