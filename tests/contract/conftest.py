@@ -1,5 +1,6 @@
 """What the contract suites run against: the stores over each kind of database, a new one for each test."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,35 @@ def postgres() -> Iterator[Postgres]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def new_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the newest schema and nothing in it: a copy is there sooner than one that is migrated."""
+    path = tmp_path_factory.mktemp("new") / "yard.db"
+    open_database(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def new_postgresql(postgres: Postgres) -> Iterator[str]:
+    """As `new_sqlite`."""
+    with postgres.make_database() as url:
+        open_database(url).close()
+        yield url
+
+
+@contextmanager
+def make_new_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Of a database with the newest schema and nothing in it."""
+    if kind == "sqlite":
+        shutil.copy(request.getfixturevalue("new_sqlite"), folder / "yard.db")
+        yield f"sqlite:///{folder}/yard.db"
+        return
+    template = request.getfixturevalue("new_postgresql")
+    running: Postgres = request.getfixturevalue("postgres")
+    with running.make_database(template) as of_postgres:
+        yield of_postgres
+
+
 @contextmanager
 def make_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
@@ -40,8 +70,9 @@ def make_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterato
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Of a database with nothing in it, not even tables."""
-    with make_url(request.param, request, tmp_path) as of_database:
+    """Of a database with nothing in it, not even tables but for a test that has it open."""
+    make = make_new_url if "database" in request.fixturenames else make_url
+    with make(request.param, request, tmp_path) as of_database:
         yield of_database
 
 
@@ -69,7 +100,7 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registr
     if request.param == "memory":
         yield MemoryRegistry()
         return
-    with make_url(request.param, request, tmp_path) as of_database:
+    with make_new_url(request.param, request, tmp_path) as of_database:
         opened = open_database(of_database)
         yield SqlRegistryStore(opened)
         opened.close()

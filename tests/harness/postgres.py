@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 
 START_TIMEOUT_S = 60.0
 # Lost with the test anyway, so nothing needs to reach the disk.
@@ -79,11 +80,14 @@ class Postgres:
         return psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True)
 
     @contextmanager
-    def make_database(self) -> Iterator[str]:
-        """Its URL; the database is gone after the block, whoever is still connected."""
+    def make_database(self, template: str = "postgresql:///template1") -> Iterator[str]:
+        """Its URL; the database is gone after the block, whoever is still connected.
+
+        `template`: the URL of one that it becomes a copy of, and that nobody is connected to.
+        """
         name = f"yard{next(self._numbers)}"
         with self._connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {sa.make_url(template).database}")
             yield f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
