@@ -242,6 +242,7 @@ def read_all(url: str) -> dict[str, list[Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_is_killed_leaves_the_old_database(old: str) -> None:
     before = read_all(old)
     for step in STEPS[sa.make_url(old).get_backend_name()]:

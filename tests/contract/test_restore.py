@@ -223,6 +223,7 @@ restore(Path(backup), Path(data), url, replace=True, now=datetime.now(UTC), tell
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["restoring versions", "restoring yard"])
 def test_a_restore_that_is_killed_leaves_the_yard_that_was_there(
     saved_sqlite: SavedYard, target: str, data: Path, step: str

@@ -40,6 +40,7 @@ def count(yard: Yard, steps: int) -> float:
     return time.monotonic() - start
 
 
+@pytest.mark.slow
 def test_a_long_inference_is_answered_and_its_replica_left_alone(yard: Yard) -> None:
     steps = 200_000
     while (took_s := count(yard, steps)) < LONG_S:

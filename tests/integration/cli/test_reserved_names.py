@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from modelyard.cli.app import make_app
@@ -16,6 +17,7 @@ def run(program: Program, *arguments: str) -> Result:
     return CliRunner().invoke(make_app(), list(arguments), env=environment)
 
 
+@pytest.mark.slow
 def test_an_older_alias_is_moved_and_removed_as_any_other(tmp_path: Path) -> None:
     data = tmp_path / "controller"
     program = Program("controlplane", ["--listen", "127.0.0.1:0", "--data", str(data)], tmp_path / "log")

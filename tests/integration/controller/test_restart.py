@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
 from grpc import StatusCode
 
 from modelyard.v1 import agent_pb2
@@ -42,6 +43,7 @@ async def test_after_kill_9_routes_and_replicas_are_what_they_were(controller: C
         assert again.table == router.table
 
 
+@pytest.mark.slow
 async def test_a_version_change_goes_on_after_kill_9_in_its_middle(controller: ControllerUnderTest) -> None:
     async with controller.connect() as yard:
         agent, router = await serve(yard, replicas=1)
@@ -68,6 +70,7 @@ async def has_replicas(yard: Stubs, count: int) -> bool:
     return len((await yard.status()).replicas) == count
 
 
+@pytest.mark.slow
 async def test_killed_at_any_moment_it_goes_on_to_what_is_wished(controller: ControllerUnderTest) -> None:
     observed: dict[str, agent_pb2.ObservedReplica] = {}
     applied = 0
@@ -91,6 +94,7 @@ async def test_killed_at_any_moment_it_goes_on_to_what_is_wished(controller: Con
         assert (await yard.deployment()).status.state == DeploymentStatus.READY
 
 
+@pytest.mark.slow
 async def test_replicas_of_a_lost_node_come_up_on_another(yard: Stubs) -> None:
     agent, router = await serve(yard)
     other = await FakeAgent.join(yard.channel, "b", instance="2")

@@ -70,6 +70,7 @@ def test_a_wrong_command_line_is_told_as_such() -> None:
     assert "No such option" in run("check", "--replace").stderr
 
 
+@pytest.mark.slow
 def test_a_yard_moves_to_another_folder(data: Path, tmp_path: Path) -> None:
     made = run_json("backup", tmp_path, "--data", data)
     assert Path(made["path"]).parent == tmp_path and made["schema"] == NEWEST and made["rows"]["versions"] == 5
@@ -93,6 +94,7 @@ def test_what_is_wrong_is_told_with_status_1(data: Path) -> None:
     assert problem["check"] == "files" and "copy it there" in problem["message"]
 
 
+@pytest.mark.slow
 def test_where_things_are_may_stand_in_the_environment_and_in_a_file(data: Path, tmp_path: Path) -> None:
     (data / "artifacts").rename(tmp_path / "files")
     config = tmp_path / "yard.toml"
@@ -104,6 +106,7 @@ def test_where_things_are_may_stand_in_the_environment_and_in_a_file(data: Path,
     assert refused.returncode == 1 and "bogus in [controller]" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_database_that_is_not_there_is_told_in_a_sentence_and_not_made(tmp_path: Path) -> None:
     for command in (["check"], ["backup", tmp_path], ["upgrade"]):
         error = run_json(*command, "--data", tmp_path / "no", status=1)["error"]
@@ -111,6 +114,7 @@ def test_a_database_that_is_not_there_is_told_in_a_sentence_and_not_made(tmp_pat
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "backup", "upgrade"])
 def test_the_folder_of_a_whole_yard_leads_to_that_of_its_controller(data: Path, tmp_path: Path, command: str) -> None:
     """`modelyard up --data FOLDER` keeps the controller's part in FOLDER/controller."""
@@ -140,6 +144,7 @@ def test_beside_a_controller_a_yard_is_checked_and_backed_up_and_not_restored(da
     assert run("check", "--data", data).returncode == 0
 
 
+@pytest.mark.slow
 def test_after_a_restore_the_lineage_is_filled_again(data: Path, controller: Program, tmp_path: Path) -> None:
     def is_recorded() -> bool:
         with opened(url_of(data)) as database, database.reading() as connection:
@@ -158,6 +163,7 @@ def test_after_a_restore_the_lineage_is_filled_again(data: Path, controller: Pro
     assert run_json("check", "--data", data, "--lineage", "--read-files")["problems"] == []
 
 
+@pytest.mark.slow
 def test_an_older_schema_is_backed_up_and_upgraded(tmp_path: Path) -> None:
     make_old_database(url_of(tmp_path), "0001")
     assert "modelyard db upgrade" in run("check", "--data", tmp_path).stdout

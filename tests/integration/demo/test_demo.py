@@ -52,6 +52,7 @@ def test_files_are_told_by_what_they_hold(folder: Path, tmp_path: Path) -> None:
     assert not find_users(tmp_path)
 
 
+@pytest.mark.slow
 def test_without_files_it_takes_the_repository_s_own_and_starts_again_on_its_data(tmp_path: Path) -> None:
     for _ in range(2):
         done = run_demo(tmp_path / "data", tmp_path)

@@ -47,6 +47,7 @@ def infer(port: int) -> float:
         return float(client.infer("scale", [x], client_timeout=30).as_numpy("y")[0][0])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_fifty_replicas_start_serve_and_stop_without_a_trace(
     controller: StandInController, start_agent: StartAgent, tmp_path: Path

@@ -133,6 +133,7 @@ def test_an_xid_that_the_settings_ignore_is_logged_only(
     assert "XID 74" in (tmp_path / "agent.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_holds_up_neither_the_reports_nor_the_end(
     controller: StandInController, start_agent: StartAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_replica_that_does_not_end_is_taken_off_the_gpu_before_it_is_killed(
     assert psutil.pid_exists(neighbour)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["killed", "hang", "fault"])
 def test_a_daemon_is_replaced_only_after_its_clients_have_left(
     trouble: str,
@@ -184,6 +185,7 @@ def break_daemon(trouble: str, pid: int, mps: MpsStub) -> None:
         mps.play(trouble)
 
 
+@pytest.mark.slow
 def test_an_agent_that_was_killed_leaves_daemon_and_replicas_to_the_next(
     controller: StandInController, start_gpu_agent: StartGpuAgent, want: Callable[..., None], mps: MpsStub
 ) -> None:
@@ -214,6 +216,7 @@ def test_an_agent_that_keeps_its_replicas_keeps_their_daemon(
     assert mps.commands() == []
 
 
+@pytest.mark.slow
 def test_a_daemon_that_died_with_the_agent_away_costs_its_replicas_a_restart(
     controller: StandInController, start_gpu_agent: StartGpuAgent, want: Callable[..., None], mps: MpsStub
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_stopped_server_is_taken_out_killed_and_replaced(
     assert again.pid != first.pid
 
 
+@pytest.mark.slow
 def test_a_server_that_was_stopped_for_a_moment_goes_on(
     controller: StandInController, start_agent: StartAgent, version: resources_pb2.Version
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_server_that_was_stopped_for_a_moment_goes_on(
     assert (back.pid, back.restarts, back.message) == (server.pid, 0, "")
 
 
+@pytest.mark.slow
 def test_an_adopted_server_that_hangs_is_replaced(
     controller: StandInController, start_agent: StartAgent, version: resources_pb2.Version
 ) -> None:

@@ -130,6 +130,7 @@ async def test_its_end_leaves_neither_process_nor_socket_nor_record(
     assert make_daemon(stub, tmp_path).adopt() is False
 
 
+@pytest.mark.slow
 async def test_one_that_hangs_is_noticed_and_ended_all_the_same(daemon: MpsDaemon, stub: MpsStub) -> None:
     await daemon.start()
     pid = daemon.pid

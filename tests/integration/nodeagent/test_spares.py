@@ -141,6 +141,7 @@ def test_none_is_kept_where_none_is_wanted(
     assert not (tmp_path / "data" / "spares").exists()
 
 
+@pytest.mark.slow
 def test_another_takes_its_place_of_the_kind_that_was_asked_for_last(
     controller: StandInController,
     start_agent: StartAgent,
@@ -170,6 +171,7 @@ def want_threads(controller: StandInController, version: resources_pb2.Version, 
     )
 
 
+@pytest.mark.slow
 def test_a_spare_that_hangs_costs_a_moment_and_not_the_replica(
     controller: StandInController, start_agent: StartAgent, version: resources_pb2.Version, wait_spare: Spare
 ) -> None:
@@ -195,6 +197,7 @@ def test_a_spare_that_dies_is_replaced(
     assert controller.wait_seen("r1", READY).pid == second
 
 
+@pytest.mark.slow
 def test_a_replica_that_was_a_spare_outlives_its_agent_and_spares_do_not(
     controller: StandInController,
     start_agent: StartAgent,
@@ -221,6 +224,7 @@ def test_a_replica_that_was_a_spare_outlives_its_agent_and_spares_do_not(
     assert is_gone(before.pid)
 
 
+@pytest.mark.slow
 def test_the_next_agent_ends_a_spare_that_did_not_see_its_own_die(
     controller: StandInController, start_agent: StartAgent, wait_spare: Spare
 ) -> None:
@@ -232,6 +236,7 @@ def test_the_next_agent_ends_a_spare_that_did_not_see_its_own_die(
     assert is_gone(hung)
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_killed_in_a_hand_over_leaves_nothing_that_is_taken_for_a_replica(
     controller: StandInController,
     start_agent: StartAgent,

@@ -75,6 +75,7 @@ async def test_a_listening_address_that_changes_is_followed(
         assert (await stub.ModelInfer(service_pb2.ModelInferRequest(model_name="m"))).id == "one"
 
 
+@pytest.mark.slow
 async def test_an_envoy_that_hangs_is_replaced(router: Any, controller: Any, wait_for: Any) -> None:
     await router.start()
     (hanging,) = router.envoys
@@ -124,6 +125,7 @@ async def test_an_envoy_whose_file_is_lost_or_damaged_is_replaced_on_its_port(
     assert len(router.envoys) == 1
 
 
+@pytest.mark.slow
 async def test_an_envoy_that_was_drained_is_not_taken_for_one_that_serves(
     router: Any, controller: Any, backends: Any, stub_of: Any, wait_for: Any
 ) -> None:

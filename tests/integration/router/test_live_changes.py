@@ -69,6 +69,7 @@ async def test_the_python_part_is_killed_and_adopts_envoy_again(
     await controller.apply(3, routes={})
 
 
+@pytest.mark.slow
 async def test_the_python_part_is_killed_in_the_middle_of_pushes(
     running_router: Any, controller: Any, backends: Any, load: Any
 ) -> None:
