@@ -247,6 +247,7 @@ def probe(spec: ReplicaSpec, running: RunningTriton, times: int = 1) -> None:
         try:
             for _ in range(times):
                 await prober.probe(5.0)
+                await asyncio.sleep(0.1)  # Triton counts an answer a moment after it was sent
         finally:
             await prober.close()
 
