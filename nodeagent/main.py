@@ -15,7 +15,7 @@ from nodeagent.artifact_source import ControllerSource
 from nodeagent.cache import ArtifactCache
 from nodeagent.data_folder import DataFolder
 from nodeagent.devices.cgroup_box import open_box
-from nodeagent.devices.cpu import thread_environment
+from nodeagent.devices.cpu import server_environment
 from nodeagent.devices.gpu_host import GpuHost
 from nodeagent.gpu_sharing import follow_shares, open_gpus
 from nodeagent.log_sender import LogSender
@@ -118,7 +118,7 @@ def _make_triton(settings: AgentSettings) -> Runtime:
 def _want_first_spare(workshop: Workshop) -> None:
     """For the likeliest replica; later ones show what else is to be had in waiting."""
     if any("MODEL_FORMAT_ONNX" in runtime.offer().cpu_formats for runtime in workshop.runtimes):
-        workshop.spares.want(SpareKind.of("onnxruntime", thread_environment(1)))
+        workshop.spares.want(SpareKind.of("onnxruntime", server_environment(1)))
 
 
 def _make_workshop(

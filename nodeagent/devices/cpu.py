@@ -15,6 +15,7 @@ _THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
+_TUNABLES, _HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 
 
 def parse_cores(text: str) -> tuple[int, ...]:
@@ -61,6 +62,19 @@ def choose_cores(wanted: str | None, usable: tuple[int, ...]) -> tuple[int, ...]
 def thread_environment(threads: int) -> dict[str, str]:
     """What limits the numeric libraries to `threads` threads each."""
     return dict.fromkeys(_THREAD_VARIABLES, str(threads))
+
+
+def server_environment(threads: int) -> dict[str, str]:
+    """What a model server is started with: `thread_environment`, and huge pages for what it allocates.
+
+    A model whose weights are larger than the caches of the CPU spends its time on reading them, and, in pages of 4 KiB,
+    a good part of that on finding them: docs/decisions/huge-pages.md tells what was measured. Linux gives huge
+    pages to who asks for them (`madvise`, as most distributions have it), and glibc asks since 2.35; elsewhere the
+    variable means nothing. What the agent was told of glibc stays.
+    """
+    told = os.environ.get(_TUNABLES, "")
+    asked = told if _HUGE_PAGES in told else ":".join(filter(None, (told, f"{_HUGE_PAGES}=1")))
+    return {**thread_environment(threads), _TUNABLES: asked}
 
 
 def read_cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 
 from modelyard.logs import strip_prefix
-from nodeagent.devices.cpu import thread_environment
+from nodeagent.devices.cpu import server_environment
 from nodeagent.modelserver import exit_codes
 from nodeagent.replica_spec import ReplicaSpec
 from nodeagent.runtimes.base import Launch, RuntimeOffer, ServerPlan
@@ -47,7 +47,7 @@ class BuiltinRuntime:
         return why_no_gpu(onnxruntime_folder()) if spec.gpu else ""
 
     def plan(self, launch: Launch) -> ServerPlan:
-        environment = thread_environment(launch.spec.threads)
+        environment = server_environment(launch.spec.threads)
         return ServerPlan(
             partial(self._command, launch), environment, spare_library=_LIBRARIES.get(launch.spec.format, "")
         )

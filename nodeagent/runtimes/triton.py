@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from modelyard.addresses import format_address
-from nodeagent.devices.cpu import list_usable_cores, thread_environment
+from nodeagent.devices.cpu import list_usable_cores, server_environment
 from nodeagent.devices.gpu_shares import WHOLE
 from nodeagent.replica_spec import ReplicaSpec
 from nodeagent.runtimes.base import Launch, RuntimeOffer, ServerPlan
@@ -118,7 +118,7 @@ class TritonRuntime:
 def _make_environment(spec: ReplicaSpec) -> dict[str, str]:
     # The Python backend takes the packages of the interpreter that it finds first.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**thread_environment(spec.threads), "PATH": path}
+    return {**server_environment(spec.threads), "PATH": path}
 
 
 def choose_ports(host: str, count: int) -> Sequence[int]:

@@ -51,6 +51,7 @@ def test_a_wanted_replica_is_fetched_started_pinned_and_answers(
     server = psutil.Process(replica.pid)
     assert server.cpu_affinity() == [0]
     assert server.environ()["OMP_NUM_THREADS"] == server.environ()["OPENBLAS_NUM_THREADS"] == "1"
+    assert "glibc.malloc.hugetlb=1" in server.environ()["GLIBC_TUNABLES"]
 
 
 def test_an_unwanted_replica_is_drained_and_leaves_nothing(

@@ -55,6 +55,16 @@ def test_every_numeric_library_gets_the_same_number_of_threads() -> None:
     assert set(environment.values()) == {"3"}
 
 
+def test_a_model_server_asks_for_huge_pages_beside_what_glibc_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    environment = cpu.server_environment(2)
+    assert environment == {**cpu.thread_environment(2), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
+    assert cpu.server_environment(2)["GLIBC_TUNABLES"] == "glibc.malloc.tcache_count=0:glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
+    assert cpu.server_environment(2)["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
+
+
 def test_the_hardware_class_is_the_name_of_the_cpu(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Fast  CPU @ 3 GHz\nprocessor\t: 1\nmodel name\t: Fast CPU\n")
