@@ -4,6 +4,7 @@ import re
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
+_LARGEST = 2**60  # what is told in a message is a signed number of 64 bits
 
 
 def format_size(size_bytes: int) -> str:
@@ -25,4 +26,7 @@ def parse_size(text: str) -> int:
         raise ValueError(f"{text!r}: wanted a size such as 512MiB or 2GiB")
     number, unit, binary, decimal = match.groups()
     base = 1000 if decimal and not binary else 1024
-    return int(float(number) * base ** " kmgt".index(unit.lower() or " "))
+    size = float(number) * base ** " kmgt".index(unit.lower() or " ")
+    if size > _LARGEST:
+        raise ValueError(f"{text[:40]!r}: more bytes than there are anywhere")
+    return int(size)

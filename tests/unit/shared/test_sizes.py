@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelyard.sizes import format_size
+from modelyard.sizes import format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,9 @@ from modelyard.sizes import format_size
 )
 def test_sizes_are_told_in_powers_of_1024(size_bytes: int, text: str) -> None:
     assert format_size(size_bytes) == text
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "9999999T", str(2**63)])
+def test_what_no_message_can_tell_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="more bytes than there are anywhere"):
+        parse_size(text)
