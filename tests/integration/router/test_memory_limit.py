@@ -20,6 +20,14 @@ async def _send(stub_of: Any, address: str, request: service_pb2.ModelInferReque
             return f"{error.code().name}: {error.details()}"
 
 
+async def _send_when_there_is_room(stub_of: Any, address: str, request: service_pb2.ModelInferRequest) -> str:
+    """Envoy looks at its memory ten times a second: what was freed since it looked is room only when it looks again."""
+    async with asyncio.timeout(60):
+        while (answer := await _send(stub_of, address, request)).startswith("RESOURCE_EXHAUSTED"):
+            await asyncio.sleep(0.05)
+    return answer
+
+
 async def test_more_than_fits_is_refused_and_the_rest_goes_on(
     router: Any, controller: Any, backends: Any, stub_of: Any, wait_for: Any
 ) -> None:
@@ -44,5 +52,5 @@ async def test_more_than_fits_is_refused_and_the_rest_goes_on(
     assert all(sentence.startswith("RESOURCE_EXHAUSTED: this router is near the limit") for sentence in sentences)
     assert sentences
     for request in (_SMALL, _LARGE, _SMALL):
-        assert await _send(stub_of, router.address, request) == "one"
+        assert await _send_when_there_is_room(stub_of, router.address, request) == "one"
     assert router.envoys == [envoy]
