@@ -17,9 +17,9 @@ from modelyard.program import announce_ready, run_program
 from router.ads.server import create_ads_server
 from router.envoy.address import resolve_host
 from router.envoy.binary import find_envoy
-from router.envoy.discovery import choose_port, find_processes, remove_stale_files
+from router.envoy.discovery import find_processes, held_port, remove_stale_files
 from router.envoy.memory import choose_memory_limit_bytes
-from router.envoy.process import EnvoyFolders, EnvoySpec
+from router.envoy.process import EnvoyFolders, EnvoyProcess, EnvoySpec
 from router.envoy.supervisor import Supervisor
 from router.files import make_run_folder
 from router.local.service import create_local_server
@@ -47,9 +47,20 @@ async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
     folders = EnvoyFolders(run=make_run_folder(data), log=data / "envoy.log")
     found = find_processes(folders)
     remove_stale_files(folders.run, found)
-    port = choose_port(host, port, found)
     memory_limit_bytes = settings.memory_limit_bytes or choose_memory_limit_bytes()
-    spec = EnvoySpec(find_envoy(settings.envoy), settings.concurrency, memory_limit_bytes, host, port)
+    with held_port(host, port, found) as port:
+        spec = EnvoySpec(find_envoy(settings.envoy), settings.concurrency, memory_limit_bytes, host, port)
+        await _serve_on(spec, folders, found, settings, stop)
+
+
+async def _serve_on(
+    spec: EnvoySpec,
+    folders: EnvoyFolders,
+    found: Sequence[EnvoyProcess],
+    settings: RouterSettings,
+    stop: asyncio.Event,
+) -> None:
+    host, port = spec.listen_host, spec.listen_port
     plane = DataPlane(
         listen_host=host,
         listen_port=port,
@@ -58,7 +69,7 @@ async def _serve(settings: RouterSettings, stop: asyncio.Event) -> None:
         retry_buffer_bytes=settings.retry_buffer_bytes,
         request_timeout_s=settings.request_timeout_s,
     )
-    state = RouterState(plane, data / _TABLE)
+    state = RouterState(plane, settings.data.resolve() / _TABLE)
     state.load()
     supervisor = Supervisor(state.hub, spec, folders, found, drain_timeout_s=settings.drain_timeout_s)
     session = ControllerSession(

@@ -17,20 +17,23 @@ async def resolve_host(host: str) -> str:
     return str(found[0][4][0])
 
 
-def claim_port(host: str, port: int) -> int:
-    """`port`, or a free one for 0. Raises FailedPreconditionError where somebody listens there already.
+def claim_port(host: str, port: int) -> socket.socket:
+    """Bound to `port`, or to a free one for 0. Raises FailedPreconditionError where somebody listens there already.
 
-    Envoy's own processes share their port, so a foreign one that shares it as well would go unnoticed: hence this look.
+    While it is open no other program is given the port by chance. It does not listen, so that Envoy can. Envoy's own
+    processes share their port, and a foreign one that shares it as well would go unnoticed: hence this look.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a past server do not count
-        try:
-            probe.bind((host, port))
-            probe.listen()
-        except OSError as error:
-            why = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
-            raise FailedPreconditionError(
-                f"cannot listen on {format_address(host, port)}: {why}; stop it, or choose another port with --listen"
-            ) from None
-        return int(probe.getsockname()[1])
+    claim = socket.socket(family, socket.SOCK_STREAM)
+    claim.setsockopt(
+        socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+    )  # for Envoy; and connections of a past server: no matter
+    try:
+        claim.bind((host, port))
+    except OSError as error:
+        claim.close()
+        why = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        raise FailedPreconditionError(
+            f"cannot listen on {format_address(host, port)}: {why}; stop it, or choose another port with --listen"
+        ) from None
+    return claim

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,15 +37,19 @@ def remove_stale_files(run: Path, found: Iterable[EnvoyProcess]) -> None:
             path.unlink(missing_ok=True)
 
 
-def choose_port(host: str, port: int, found: Sequence[EnvoyProcess]) -> int:
+@contextlib.contextmanager
+def held_port(host: str, port: int, found: Sequence[EnvoyProcess]) -> Iterator[int]:
     """The port to listen on at `host`: that of an Envoy of ours where it fits, else `port`, or a free one for 0.
 
-    Raises FailedPreconditionError where somebody else listens there.
+    Until the end nobody else is given it, also while no Envoy listens there. Raises FailedPreconditionError where
+    somebody else does.
     """
     for process in found:
         if process.listen_port and process.listen_host == host and port in (0, process.listen_port):
-            return process.listen_port
-    return claim_port(host, port)
+            yield process.listen_port
+            return
+    with claim_port(host, port) as claim:
+        yield int(claim.getsockname()[1])
 
 
 def _find_config(command: Sequence[str], log: Path) -> Path | None:

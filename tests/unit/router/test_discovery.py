@@ -12,7 +12,7 @@ import pytest
 
 from modelyard.processes import ProcessIdentity
 from router.envoy import discovery
-from router.envoy.discovery import choose_port, find_processes, remove_stale_files
+from router.envoy.discovery import find_processes, held_port, remove_stale_files
 from router.envoy.process import EnvoyFolders
 
 _KNOWN = {"fingerprint": "print", "listen_host": "127.0.0.1", "listen_port": 8001}
@@ -91,7 +91,9 @@ def test_one_without_its_configuration_fits_no_spec_and_still_has_its_port(
     host(_command(config))
     found = find_processes(folders)
     assert [process.fingerprint for process in found] == [""]
-    assert choose_port("127.0.0.1", 9001, found) == choose_port("127.0.0.1", 0, found) == 9001
+    for wanted in (9001, 0):
+        with held_port("127.0.0.1", wanted, found) as port:
+            assert port == 9001
 
 
 def test_a_script_and_the_envoy_that_it_runs_are_one(tmp_path: Path, folders: EnvoyFolders, host: Any) -> None:
