@@ -17,6 +17,8 @@ from modelyard.resource_names import parse_deployment_name
 _POLL_S = 0.25
 # A deployment that was wrong and has just been changed is called wrong until the controller has looked at it again.
 _SETTLE_S = 2.0
+# A router that takes longer has a trouble of its own, which `modelyard status` tells.
+_ROUTED_S = 5.0
 
 
 def find_deployment(yard: Controller, resource: str) -> Any | None:
@@ -42,7 +44,10 @@ def list_replicas(yard: Controller, resource: str) -> list[Any]:
 
 
 def wait_ready(yard: Controller, resource: str, timeout_s: float) -> Any:
-    """The deployment once it is READY. FailedPreconditionError with the yard's reason once it is DEGRADED."""
+    """The deployment once it is READY, and the routers send requests there.
+
+    FailedPreconditionError with the yard's reason once it is DEGRADED.
+    """
     from modelyard.v1.resources_pb2 import DeploymentStatus
 
     start = time.monotonic()
@@ -51,6 +56,7 @@ def wait_ready(yard: Controller, resource: str, timeout_s: float) -> Any:
             deployment = get_deployment(yard, resource)
             state, waited_s = deployment.status.state, time.monotonic() - start
             if state == DeploymentStatus.READY:
+                _wait_routed(yard, progress)
                 return deployment
             if state == DeploymentStatus.DEGRADED and waited_s > _SETTLE_S:
                 raise FailedPreconditionError(describe(deployment))
@@ -59,6 +65,20 @@ def wait_ready(yard: Controller, resource: str, timeout_s: float) -> Any:
             if state != DeploymentStatus.DEGRADED:  # else it is the error's to say
                 progress.tell(describe(deployment))
             time.sleep(_POLL_S)
+
+
+def _wait_routed(yard: Controller, progress: output.Progress) -> None:
+    """Until each router that can follows the route table of this moment: who asks at once is to be answered."""
+    from modelyard.v1 import deployments_pb2
+
+    end, version = time.monotonic() + _ROUTED_S, 0
+    while time.monotonic() < end:
+        status = yard.cluster.GetStatus(deployments_pb2.GetStatusRequest())
+        version = version or status.route_table_version
+        if all(r.applied_version >= version for r in status.routers if r.connected and not r.error):
+            return
+        progress.tell("the routers are told")
+        time.sleep(_POLL_S / 10)
 
 
 def wait_gone(yard: Controller, resource: str, timeout_s: float) -> None:

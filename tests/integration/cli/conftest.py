@@ -35,7 +35,7 @@ class FakeController(
         self.updates: list[Any] = []
         self.nodes: list[Any] = []
         self.scheduled: list[Any] = []
-        self.yards: list[Any] = [self._make_yard()]
+        self.yards: list[Any] = [self.make_yard()]
         self.headers: list[Any] = []
         self.arrived: dict[str, bytes] = {}
         self.cuts: list[int] = []
@@ -168,9 +168,10 @@ class FakeController(
         return found
 
     @staticmethod
-    def _make_yard() -> Any:
+    def make_yard(applied_version: int = 7, **more: Any) -> Any:
         node = resources_pb2.Node(node="local", connected=True)
-        router = deployments_pb2.GetStatusResponse.Router(router_id="local", address="127.0.0.1:8001", connected=True)
+        told = {"router_id": "local", "address": "127.0.0.1:8001", "connected": True, **more}
+        router = deployments_pb2.GetStatusResponse.Router(applied_version=applied_version, **told)
         return deployments_pb2.GetStatusResponse(route_table_version=7, routers=[router], nodes=[node])
 
 

@@ -233,6 +233,32 @@ def test_deploying_waits_until_it_is_ready(run: Run, controller: Any) -> None:
     assert "1 starting" in result.stderr
 
 
+def test_deploying_waits_until_the_routers_follow(run: Run, controller: Any) -> None:
+    controller.statuses = [DeploymentStatus(state=DeploymentStatus.READY, serving_version=1)]
+    controller.yards = [controller.make_yard(applied_version=version) for version in (5, 6, 7, 1)]
+    result = run("deploy", "resnet")
+    assert result.exit_code == 0 and "the routers are told" in result.stderr
+    assert [left.routers[0].applied_version for left in controller.yards] == [1]
+
+
+@pytest.mark.parametrize("router", [{"connected": False}, {"error": "it does not fit into memory"}])
+def test_deploying_does_not_wait_for_a_router_that_cannot_follow(
+    run: Run, controller: Any, router: dict[str, Any]
+) -> None:
+    controller.statuses = [DeploymentStatus(state=DeploymentStatus.READY, serving_version=1)]
+    controller.yards = [controller.make_yard(applied_version=5, **router)]
+    assert "the routers" not in run("deploy", "resnet").stderr
+
+
+def test_a_router_that_is_late_is_no_failure_of_the_deployment(
+    run: Run, controller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_ROUTED_S", 0.2)
+    controller.statuses = [DeploymentStatus(state=DeploymentStatus.READY, serving_version=1)]
+    controller.yards = [controller.make_yard(applied_version=5)]
+    assert run("deploy", "resnet").exit_code == 0
+
+
 def test_deploying_ends_with_the_reason_where_it_cannot_be(
     run: Run, controller: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
