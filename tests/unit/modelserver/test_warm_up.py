@@ -257,6 +257,14 @@ def test_a_slow_model_is_not_measured(
     assert "one inference takes 50 ms, too long to try several" in caplog.text
 
 
+def test_a_model_that_other_work_held_up_once_is_no_slow_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = measured_row(monkeypatch)
+    seconds = iter([0.05, 0.001, 0.04])
+    monkeypatch.setattr(WarmUp, "_time", lambda *_: next(seconds))
+    assert warm_up(write_scale_model(tmp_path / "m.onnx", 2.0)).max_rows == 2
+    assert shapes == [(1, 4)]
+
+
 def test_a_sample_of_many_rows_is_no_slow_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = measured_row(monkeypatch)
     monkeypatch.setattr(WarmUp, "_time", lambda _, feeds: 0.01 * len(feeds["x"]))
