@@ -72,6 +72,10 @@ class Admission:
         self._on_their_way -= 1
         self._note()
 
+    @property
+    def is_idle(self) -> bool:
+        return self._idle.is_set()
+
     async def wait_idle(self) -> None:
         await self._idle.wait()
 
