@@ -34,8 +34,8 @@ from nodeagent.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
-# Who follows the log of a replica that the agent stopped is to see its end.
-_LAST_WORDS_S = 1.0
+# At most: who follows the log of a replica that the agent stopped is to see its end.
+_LAST_WORDS_S = 5.0
 
 
 async def run_agent(

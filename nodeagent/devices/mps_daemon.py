@@ -60,9 +60,10 @@ class MpsDaemon:
         return self._identity.pid if self._identity and self.is_alive() else 0
 
     def is_alive(self) -> bool:
+        is_alive = bool(self._identity and self._identity.is_alive())
         if self._child:
-            self._child.poll()  # one that has ended is not to stay a zombie
-        return bool(self._identity and self._identity.is_alive())
+            self._child.poll()  # one that has ended is not to stay a zombie; asked last, so that its code is known then
+        return is_alive
 
     def adopt(self) -> bool:
         """Whether an earlier agent has started one; it is this one's now, though it may have ended. Blocking."""
