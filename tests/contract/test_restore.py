@@ -26,6 +26,12 @@ from tests.harness.records import NOW, make_alias, make_author, make_draft
 from tests.harness.saved_yard import SavedYard, find_problems, make_backup, opened, restore_into
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL may be slow to see that a connection has ended, while other tests run."""
+    monkeypatch.setattr(holding, "_PATIENCE_S", 60.0)
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SavedYard:
     """A full yard of each kind of database."""
@@ -238,7 +244,7 @@ def test_a_restore_that_is_killed_leaves_the_yard_that_was_there(
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding, "_PATIENCE_S", 0.1)
 
 

@@ -47,8 +47,8 @@ class Command:
 
     def end(self) -> tuple[int, str]:
         """Its exit code, and what it said on standard error."""
-        code = self.process.wait(30)
-        self._reading.join(30)
+        code = self.process.wait(60)
+        self._reading.join(60)
         assert self.process.stderr
         return code, self.process.stderr.read().decode()
 
@@ -150,7 +150,7 @@ def test_a_huge_log_is_read_no_faster_than_it_is_taken(served: Yard, logs: Calla
     while piece := reader.process.stdout.read(1 << 20):
         read_bytes += len(piece)
     assert read_bytes == size
-    assert reader.process.wait(30) == 0
+    assert reader.process.wait(60) == 0
 
 
 def test_whoever_dies_in_the_middle_is_named_and_the_command_fails(served: Yard, logs: Callable[..., Command]) -> None:

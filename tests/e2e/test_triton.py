@@ -174,12 +174,19 @@ def test_requests_are_merged_where_the_deployment_says_so(yard: Yard) -> None:
     )
     with triton.InferenceServerClient(yard.address) as client:
         wait_for(lambda: has_batching(client), "a replica that merges", 60)
-        with ThreadPoolExecutor(8) as pool:
-            rows = [np.full((1, 4), number, np.float32) for number in range(8)]
-            answered = list(pool.map(lambda row: infer(yard, "scale", "staging", row).as_numpy("y"), rows))
-        np.testing.assert_array_equal(np.concatenate(answered), np.concatenate(rows) * 3)
-        (statistics,) = client.get_inference_statistics("scale", "2").model_stats
-        assert statistics.inference_count > statistics.execution_count
+        # Not always at the first try: eight callers on a busy host may come one by one, and the replica that leaves may
+        # still be the one that tells its statistics.
+        wait_for(lambda: are_merged(yard, client), "requests that are merged", 60)
+
+
+def are_merged(yard: Yard, client: triton.InferenceServerClient) -> bool:
+    """Whether some were, once eight at the same time have got the right answers."""
+    rows = [np.full((1, 4), number, np.float32) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        answered = list(pool.map(lambda row: infer(yard, "scale", "staging", row).as_numpy("y"), rows))
+    np.testing.assert_array_equal(np.concatenate(answered), np.concatenate(rows) * 3)
+    (statistics,) = client.get_inference_statistics("scale", "2").model_stats
+    return bool(statistics.inference_count > statistics.execution_count)
 
 
 def has_batching(client: triton.InferenceServerClient) -> bool:
@@ -204,8 +211,15 @@ def test_undeploy_leaves_nothing(yard: Yard) -> None:
         yard.undeploy("scale", alias)
     wait_for(lambda: not yard.replicas("scale"), "the end of its replicas", 60)
     wait_for(lambda: not any(folder.exists() for folder in folders), "the end of their folders")
-    assert not [process for process in yard.processes() if "triton" in process.name()]
+    # What Triton started is killed behind it, and dies when the host has the time for it.
+    wait_for(lambda: not any(is_triton(process) for process in yard.processes()), "the end of its processes")
     assert not [segment for folder in folders for segment in list_segments(folder)]
+
+
+def is_triton(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "triton" in process.name()
+    return False
 
 
 def only_replica(yard: Yard, alias: str) -> resources_pb2.Replica:

@@ -87,7 +87,7 @@ def test_each_program_stops_and_starts_again(served: Yard, name: str) -> None:
 def test_a_whole_yard_serves_again_what_it_served(served: Yard) -> None:
     for program in (served.router, served.agent, served.controller):
         assert program.stop() == 0, program.log_tail()
-    assert not served.processes()
+    assert not served.processes_left()
     for program in (served.controller, served.agent, served.router):
         program.start()
     served.wait_serving("scale", version=1, replicas=2)

@@ -20,7 +20,7 @@ from tests.harness.models import write_scale_model
 from tests.harness.programs import wait_for
 from tests.harness.yard import Yard, replica_pid
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 READY = resources_pb2.REPLICA_STATE_READY
 WAIT_S = 110.0
@@ -48,19 +48,28 @@ class Watch:
         return self.yard.replicas(self.model)[0]
 
     def wait_noticed(self, *words: str) -> None:
-        """Until it is not ready, and its message has these words."""
+        """Until it is not ready, and its message has these words.
+
+        Where it is mended before anybody has looked, its agent has told its own log the same.
+        """
 
         def is_named() -> bool:
             replica = self.look()
             if replica.state != READY and replica.message:
                 self.noticed_s = self.noticed_s or time.monotonic() - self.began
             self.said = describe(replica)
-            return replica.state != READY and all(word in replica.message for word in words)
+            if replica.state == READY:
+                return bool(replica.restarts) and self._was_logged(replica.replica_id, words)
+            return all(word in replica.message for word in words)
 
         try:
             wait_for(is_named, f"{self.fault} to be named", WAIT_S)
         except AssertionError as error:
             raise AssertionError(f"{error}; last: {self.said}") from None
+
+    def _was_logged(self, replica_id: str, words: tuple[str, ...]) -> bool:
+        lines = self.yard.agent.log.read_text().splitlines()
+        return any(replica_id in line and all(word in line for word in words) for line in lines)
 
     def wait_mended(self, *, restarts: int = 1) -> None:
         def is_mended() -> bool:
@@ -197,8 +206,10 @@ def test_a_server_that_fails_while_its_process_lives(
     check_answers(yard, fault)
 
 
-def newest_cached_file(yard: Yard) -> Path:
-    return max((yard.folder / "agent" / "cache").iterdir(), key=lambda path: path.stat().st_ctime_ns)
+def find_cached(yard: Yard, file: Path) -> Path:
+    """The agent's copy of this model file."""
+    whole = file.read_bytes()
+    return next(path for path in (yard.folder / "agent" / "cache").iterdir() if path.read_bytes() == whole)
 
 
 def flip_bytes(path: Path) -> None:
@@ -214,7 +225,7 @@ def flip_bytes(path: Path) -> None:
 
 def test_a_cached_file_that_is_damaged_under_a_running_replica(yard: Yard, tmp_path: Path) -> None:
     pid = replica_pid(yard, serve(yard, "rotten", tmp_path, factor=7.0))
-    file = newest_cached_file(yard)
+    file = find_cached(yard, tmp_path / "rotten.onnx")
     whole = file.read_bytes()
     flip_bytes(file)
     check_answers(yard, "rotten", 7.0)  # it has read the file
@@ -229,7 +240,7 @@ def test_a_cached_file_that_is_damaged_under_a_running_replica(yard: Yard, tmp_p
 
 def test_a_cached_file_that_is_damaged_while_nothing_uses_it(yard: Yard, tmp_path: Path) -> None:
     serve(yard, "idle", tmp_path, factor=9.0)
-    file = newest_cached_file(yard)
+    file = find_cached(yard, tmp_path / "idle.onnx")
     whole = file.read_bytes()
     yard.undeploy("idle")
     wait_for(lambda: not yard.replicas("idle"), "the end of the replica")

@@ -10,7 +10,7 @@ from tests.harness.models import write_scale_model
 from tests.harness.programs import Program
 from tests.harness.yard import Yard
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 REQUESTS = 5000
 

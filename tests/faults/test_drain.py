@@ -15,7 +15,7 @@ from tests.harness.models import write_scale_model
 from tests.harness.programs import Program, wait_for
 from tests.harness.yard import Yard
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 REPLICAS = 2
 

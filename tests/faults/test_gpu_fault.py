@@ -14,7 +14,7 @@ from tests.harness.nvml import NvmlStub, a_gpu
 from tests.harness.programs import wait_for
 from tests.harness.yard import Yard
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 MODEL = "resnet"
 

@@ -7,14 +7,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from modelyard.v1 import resources_pb2
 from tests.harness.load import Load
 from tests.harness.models import write_scale_model
 from tests.harness.programs import wait_for
 from tests.harness.yard import Yard, replica_pid
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 WORKERS = 8
+
+
+def find(yard: Yard, replica: resources_pb2.Replica) -> resources_pb2.Replica:
+    """As it is now."""
+    return next(r for r in yard.replicas(replica.model) if r.replica_id == replica.replica_id)
 
 
 @pytest.mark.parametrize("no_retries", [False, True], ids=["retries", "no-retries"])
@@ -31,6 +37,8 @@ async def test_kill_of_one_of_two_replicas(yard: Yard, tmp_path: Path, no_retrie
         await load.reach(500)
         psutil.Process(pid).send_signal(signal.SIGKILL)
         await asyncio.to_thread(wait_for, lambda: not psutil.pid_exists(pid), "the end of the replica")
+        # Its agent may not have told of it yet.
+        await asyncio.to_thread(wait_for, lambda: find(yard, victim).restarts == 1, "its restart")
         await asyncio.to_thread(yard.wait_serving, model, version=1, replicas=2)
         await load.reach(load.result.total + 1000)
 
@@ -38,7 +46,7 @@ async def test_kill_of_one_of_two_replicas(yard: Yard, tmp_path: Path, no_retrie
     allowed = WORKERS if no_retries else 0  # in flight on it: at most one of each caller
     assert load.result.errors.total() <= allowed
     assert {key.partition(":")[0] for key in load.result.errors} <= {"UNAVAILABLE"}
-    back = next(r for r in yard.replicas(model) if r.replica_id == victim.replica_id)
+    back = find(yard, victim)
     assert back.restarts == 1
     assert replica_pid(yard, back) != pid
 
@@ -62,5 +70,5 @@ async def test_one_of_two_hangs(yard: Yard, tmp_path: Path) -> None:
 
     print(f"requests {load.result.total}, errors {dict(load.result.errors)}")
     assert not load.result.errors
-    back = next(r for r in yard.replicas("hangs") if r.replica_id == victim.replica_id)
+    back = find(yard, victim)
     assert back.restarts == 1

@@ -7,7 +7,6 @@ is in the store; the client's has this project with its extra `mlflow`, and noth
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.harness.held_port import hold_port
 
 ROOT = Path(__file__).parents[2]
 _START_TIMEOUT_S = 120.0
@@ -64,24 +65,24 @@ def _run(command: list[str]) -> None:
 @contextmanager
 def running_mlflow(python: Path, folder: Path) -> Iterator[str]:
     """The tracking URI of a server that keeps all it has in `folder`, and is gone after the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    held = hold_port()  # it takes many seconds until it listens there
+    port = held.getsockname()[1]
     command = [
         str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts"),
     ]  # fmt: skip
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **_QUIET}, start_new_session=True
-        )
-    try:
-        uri = f"http://127.0.0.1:{port}"
-        _wait_until_it_answers(uri, process, folder / "log")
-        yield uri
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # it starts others
-        process.wait()
+    with held:
+        with (folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **_QUIET}, start_new_session=True
+            )
+        try:
+            uri = f"http://127.0.0.1:{port}"
+            _wait_until_it_answers(uri, process, folder / "log")
+            yield uri
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # it starts others
+            process.wait()
 
 
 def _wait_until_it_answers(uri: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -57,7 +57,7 @@ class Program:
             self._process.kill()
             self._process.wait()
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """SIGTERM; returns the exit status. Raises subprocess.TimeoutExpired where it does not end."""
         if self._process is None:
             return 0
@@ -69,7 +69,7 @@ class Program:
         return self.log.read_bytes()[-size_bytes:].decode(errors="replace") if self.log.exists() else ""
 
 
-def wait_for(condition: Any, what: str | Callable[[], str], timeout_s: float = 30.0) -> Any:
+def wait_for(condition: Any, what: str | Callable[[], str], timeout_s: float = 60.0) -> Any:
     """The first true value of `condition()`. Raises AssertionError naming `what` after `timeout_s` seconds.
 
     A function is asked for it then: it can tell how far things came.

@@ -80,7 +80,7 @@ def running_triton(spec: ReplicaSpec, file: Path, folder: Path) -> Iterator[Runn
     try:
         with grpc.insecure_channel(f"127.0.0.1:{plan.port}") as channel:
             running = RunningTriton(process, plan, folder, service_pb2_grpc.GRPCInferenceServiceStub(channel))
-            wait_for(lambda: process.poll() is not None or _is_ready(running), "Triton")
+            wait_for(lambda: process.poll() is not None or _is_ready(running), "Triton", 90)
             if process.poll() is not None:
                 raise AssertionError(f"Triton ended with code {process.returncode}:\n{running.log()[-4000:]}")
             yield running

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from modelyard.v1 import (
     registry_pb2_grpc,
     resources_pb2,
 )
+from tests.harness.held_port import hold_port
 from tests.harness.programs import Program, find_users, wait_for
 
 CHUNK_BYTES = 1 << 20
@@ -25,20 +27,18 @@ class Yard:
 
     def __init__(self, folder: Path, *, agent_options: tuple[str, ...] = (), agent_module: str = "nodeagent") -> None:
         self.folder = folder
-        self.controller = self._program("controlplane", "controller", ["--listen", "127.0.0.1:0"])
+        # Started again, each must come back where the others look for it.
+        self._ports = hold_port(), hold_port()
+        address, self.address = (f"127.0.0.1:{port.getsockname()[1]}" for port in self._ports)
+        self.controller = self._program("controlplane", "controller", ["--listen", address])
         self.controller.start()
-        address = self.controller.facts["address"]
-        # Started again, it must come back where the others look for it.
-        self.controller.arguments[self.controller.arguments.index("127.0.0.1:0")] = address
         self.agent = self._program(
             agent_module, "agent",
             ["--controller", address, "--node", "local", "--replicas-per-core", "8", *agent_options],
         )  # fmt: skip
-        self.router = self._program("router", "router", ["--controller", address, "--listen", "127.0.0.1:0"])
+        self.router = self._program("router", "router", ["--controller", address, "--listen", self.address])
         self.agent.start()
         self.router.start()
-        self.address: str = self.router.facts["address"]
-        self.router.arguments[self.router.arguments.index("127.0.0.1:0")] = self.address
         self._channel = grpc.insecure_channel(address)
         self.registry = registry_pb2_grpc.RegistryServiceStub(self._channel)
         self.deployments = deployments_pb2_grpc.DeploymentServiceStub(self._channel)
@@ -127,12 +127,21 @@ class Yard:
         """Every process that works on this yard's folder, however it was started."""
         return find_users(self.folder)
 
+    def processes_left(self) -> list[psutil.Process]:
+        """Those that are there after some seconds: what was killed last dies when a busy host has the time for it."""
+        end = time.monotonic() + 10
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.1)
+        return left
+
     def close(self) -> None:
         """Stops everything as a person would; then nothing may be left. Raises AssertionError where something is."""
         self._channel.close()
         for program in (self.router, self.agent, self.controller):
             program.stop()
-        left = self.processes()
+        for port in self._ports:
+            port.close()
+        left = self.processes_left()
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

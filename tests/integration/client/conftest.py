@@ -26,7 +26,7 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
         self.calls.append(name)
         self.requests.append(request)
         self.headers.append(dict(context.invocation_metadata()))
-        self.may_answer.wait(10)
+        self.may_answer.wait(60)
         if self.failures:
             code, sentence, trailers = self.failures.pop(0)
             context.set_trailing_metadata(trailers)

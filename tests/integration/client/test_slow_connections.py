@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -14,10 +14,11 @@ import modelyard
 from modelyard.addresses import parse_address
 from modelyard.cli.controller import Controller
 from modelyard.control_channel import open_control_channel
-from modelyard.errors import UnimplementedError
+from modelyard.errors import UnavailableError, UnimplementedError
 from modelyard.v1 import registry_pb2, registry_pb2_grpc
 
 DELAY_S = 1.5  # beyond what any reconnection waits
+LIMIT_S = 5.0  # what a server is given to greet: here it is over only where this process gets no CPU for seconds
 
 
 class LatePath:
@@ -63,20 +64,43 @@ def late_server(server: Any) -> Iterator[str]:
     path.close()
 
 
+def ask(call: Callable[[], Any]) -> Any:
+    """What `call` gives; asked once more only where it waited as long as it should, and not where it gave up before."""
+    while True:
+        begin = time.monotonic()
+        try:
+            return call()
+        except UnavailableError:
+            if time.monotonic() - begin < LIMIT_S:
+                raise
+
+
 def test_the_client_waits_for_a_greeting(late_server: str) -> None:
-    with modelyard.Client(late_server, retries=0) as client:
-        x = np.ones((1, 2), np.float32)
-        np.testing.assert_array_equal(client.infer("resnet", x=x)["x"], x)
+    x = np.ones((1, 2), np.float32)
+
+    def infer() -> Any:
+        with modelyard.Client(late_server, retries=0) as client:
+            return client.infer("resnet", x=x)["x"]
+
+    np.testing.assert_array_equal(ask(infer), x)
 
 
 def test_the_command_line_waits_for_a_greeting(late_server: str) -> None:
-    with Controller(late_server) as yard, pytest.raises(UnimplementedError):  # it answered: it is no controller
-        yard.registry.GetModel(registry_pb2.GetModelRequest(name="models/m"))
+    def get_model() -> None:
+        with Controller(late_server) as yard:
+            yard.registry.GetModel(registry_pb2.GetModelRequest(name="models/m"))
+
+    with pytest.raises(UnimplementedError):  # it answered: it is no controller
+        ask(get_model)
 
 
 async def test_an_agent_waits_for_a_greeting(late_server: str) -> None:
-    async with open_control_channel(late_server) as channel:
-        stub: Any = registry_pb2_grpc.RegistryServiceStub(channel)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.GetModel(registry_pb2.GetModelRequest(name="models/m"))
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    while True:
+        begin = time.monotonic()
+        async with open_control_channel(late_server) as channel:
+            stub: Any = registry_pb2_grpc.RegistryServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.GetModel(registry_pb2.GetModelRequest(name="models/m"))
+        if caught.value.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() - begin < LIMIT_S:
+            break
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -19,6 +19,15 @@ async def controller(tmp_path: Path) -> AsyncIterator[ControllerUnderTest]:
 
 
 @pytest.fixture
+async def patient(tmp_path: Path) -> AsyncIterator[ControllerUnderTest]:
+    """With the times that it has where nobody gives others."""
+    under_test = ControllerUnderTest(tmp_path)
+    await under_test.start()
+    yield under_test
+    under_test.program.kill()
+
+
+@pytest.fixture
 async def yard(controller: ControllerUnderTest) -> AsyncIterator[Stubs]:
     async with controller.connect() as stubs:
         yield stubs

@@ -8,7 +8,7 @@ from grpc import aio
 
 from modelyard.v1 import agent_pb2, agent_pb2_grpc, resources_pb2, routing_pb2, routing_pb2_grpc
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class FakePeer:
@@ -17,6 +17,7 @@ class FakePeer:
     def __init__(self, call: Any) -> None:
         self.call = call
         self._changed = asyncio.Condition()
+        self._writing = asyncio.Lock()
         self._reading = asyncio.create_task(self._read())
         self.ended: asyncio.Future[aio.AioRpcError | None] = asyncio.get_running_loop().create_future()
 
@@ -39,6 +40,11 @@ class FakePeer:
         """Until a message made `condition` true. Raises TimeoutError."""
         async with asyncio.timeout(WAIT_S), self._changed:
             await self._changed.wait_for(condition)
+
+    async def write(self, request: Any) -> None:
+        """One at a time: gRPC breaks a call in which a second write begins before the first is done."""
+        async with self._writing:
+            await self.call.write(request)
 
     async def leave(self) -> None:
         self.call.cancel()
@@ -112,7 +118,7 @@ class FakeAgent(FakePeer):
 
     async def send(self, generation: int) -> None:
         observed = agent_pb2.ObservedState(generation=generation, replicas=self._observed.values())
-        await self.call.write(agent_pb2.SessionRequest(observed=observed))
+        await self.write(agent_pb2.SessionRequest(observed=observed))
 
 
 class ObedientAgent(FakeAgent):
@@ -146,7 +152,7 @@ class FakeRouter(FakePeer):
 
     async def apply(self) -> None:
         status = routing_pb2.RouterStatus(applied_version=self.table.version)
-        await self.call.write(routing_pb2.WatchRoutesRequest(status=status))
+        await self.write(routing_pb2.WatchRoutesRequest(status=status))
 
     def route(self, key: str) -> routing_pb2.Route:
         return next((route for route in self.table.routes if route.key == key), routing_pb2.Route())

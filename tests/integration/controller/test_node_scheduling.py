@@ -71,13 +71,17 @@ async def test_a_drained_node_hands_its_replicas_over(yard: Stubs) -> None:
     await first.until(lambda: not first.desired)
     assert len(second.desired) == 2
     await eventually(lambda: is_ready(yard))
-    assert (await list_nodes(yard))["a"].replicas == 0
+    await eventually(lambda: is_empty(yard, "a"))  # once its agent has said that they are gone
     await first.leave()
     await second.leave()
 
 
 async def is_ready(yard: Stubs) -> bool:
     return (await yard.deployment()).status.state == DeploymentStatus.READY
+
+
+async def is_empty(yard: Stubs, node: str) -> bool:
+    return (await list_nodes(yard))[node].replicas == 0
 
 
 async def has_nodes(yard: Stubs, count: int) -> bool:

@@ -16,6 +16,7 @@ from modelyard.v1 import (
     registry_pb2_grpc,
     resources_pb2,
 )
+from tests.harness.held_port import hold_port
 from tests.harness.models import write_scale_model
 from tests.harness.programs import Program
 from tests.integration.controller.fakes import WAIT_S
@@ -44,8 +45,9 @@ class ControllerUnderTest:
 
     async def restart(self) -> None:
         """After `kill`, where it listened before."""
-        self.program = self._make(self.address)
-        await self.start()
+        with hold_port(int(self.address.rpartition(":")[2])):
+            self.program = self._make(self.address)
+            await self.start()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator["Stubs"]:

@@ -26,7 +26,7 @@ def run(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=60,
+        timeout=100,
     )
 
 
@@ -145,20 +145,21 @@ def test_beside_a_controller_a_yard_is_checked_and_backed_up_and_not_restored(da
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_after_a_restore_the_lineage_is_filled_again(data: Path, controller: Program, tmp_path: Path) -> None:
     def is_recorded() -> bool:
         with opened(url_of(data)) as database, database.reading() as connection:
             left = connection.exec_driver_sql("SELECT count(*) FROM lineage_facts WHERE NOT recorded").scalar()
             return left == 0
 
-    wait_for(is_recorded, "the lineage of the yard")
+    wait_for(is_recorded, "the lineage of the yard", 100)
     made = run_json("backup", tmp_path / "backup", "--data", data)
     controller.stop()
     restored = run_json("restore", made["path"], "--data", data, "--replace")
     assert [Path(kept).name.split(".before")[0] for kept in restored["kept_aside"]] == ["lineage.db", "yard.db"]
     assert not is_recorded()
     controller.start()
-    wait_for(is_recorded, "the lineage of the restored yard")
+    wait_for(is_recorded, "the lineage of the restored yard", 100)
     controller.stop()
     assert run_json("check", "--data", data, "--lineage", "--read-files")["problems"] == []
 

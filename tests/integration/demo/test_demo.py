@@ -9,6 +9,9 @@ import pytest
 
 from tests.harness.programs import find_users
 
+# Half a minute for each run of the demo while other tests run, and more on a slower machine.
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -21,7 +24,7 @@ def run_demo(data: Path, folder: Path, *arguments: str) -> "subprocess.Completed
         text=True,
         cwd=folder,
         env=environment,
-        timeout=110,
+        timeout=280,
     )
 
 

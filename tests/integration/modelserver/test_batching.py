@@ -1,7 +1,7 @@
 """Real servers that merge: answers stay right under load, and what happened is told in Triton's words."""
 
+import re
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,13 @@ def test_everybody_gets_the_answer_to_what_they_asked(wait_us: int, start_server
 
 
 def test_merging_by_measured_benefit_is_told(start_server: StartServer, tmp_path: Path) -> None:
-    server = start_server(write_scale_model(tmp_path / "m.onnx", 2.0))
+    file = write_scale_model(tmp_path / "m.onnx", 2.0)
+    server = start_server(file)
+    held_up = re.compile(r"not merged: (one inference takes|measured .* at once: \d+/s at 1$)", re.MULTILINE)
+    for _ in range(5):
+        if not held_up.search(server.log_tail()):
+            break
+        server = start_server(file)  # one that was held up as it measured is right to merge nothing
     config, _ = describe(server)
     [rows] = config.dynamic_batching.preferred_batch_size
     assert rows > 1 and f"up to {rows} rows are merged into one inference: measured" in server.log_tail()
@@ -119,11 +125,20 @@ def test_a_request_whose_deadline_passes_in_the_queue_is_never_computed(
             message.inputs.add(name="n", datatype="INT64", shape=[1]).contents.int64_contents.append(times)
             return stub.ModelInfer.future(message, timeout=timeout_s)
 
-        long_one = count(2_000_000, 60)
-        time.sleep(0.05)
-        late = [count(1, 0.1) for _ in range(5)]
-        assert {call.exception(timeout=60).code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
-        assert not long_one.done()
-        long_one.result(timeout=60)
-    wait_for(lambda: describe(server)[1].inference_stats.fail.count == 5, "five failures")
-    assert describe(server)[1].execution_count == 1
+        def is_late() -> bool:
+            error = count(1, 0.1).exception(timeout=60)
+            return error is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+        endless = count(2**40, 600)
+        wait_for(is_late, "the endless run")
+        before = describe(server)[1]
+
+        def five_failed() -> bool:
+            assert is_late()
+            # Where the server was held up, it never hears of one whose caller has given up already.
+            return bool(describe(server)[1].inference_stats.fail.count >= before.inference_stats.fail.count + 5)
+
+        wait_for(five_failed, "five failures", 60)
+        endless.cancel()
+        count(1, 60).result(timeout=60)
+    assert describe(server)[1].execution_count == before.execution_count + 1

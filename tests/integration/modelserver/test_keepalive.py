@@ -21,16 +21,20 @@ def test_pings_do_not_end_an_inference_of_seconds(start_server: StartServer, tmp
     server = start_server(write_counting_model(tmp_path / "m.onnx"))
     request = pb.ModelInferRequest(model_name="m", raw_input_contents=[np.array([5_000_000]).tobytes()])
     request.inputs.add(name="n", datatype="INT64", shape=[1])
-    pings_before_answer = 0
-    with PingingConnection(server.facts["port"], f"{SERVICE}/ModelInfer") as connection:
-        connection.send(request.SerializeToString(), last=True)
-        while not connection.has_answer():
-            connection.ping()
-            pings_before_answer += 1
-            time.sleep(PAUSE_S)
-        answer = pb.ModelInferResponse.FromString(connection.receive())
+    for _ in range(5):
+        pings_before_answer = 0
+        with PingingConnection(server.facts["port"], f"{SERVICE}/ModelInfer") as connection:
+            connection.send(request.SerializeToString(), last=True)
+            while not connection.has_answer():
+                connection.ping()
+                pings_before_answer += 1
+                time.sleep(PAUSE_S)
+            answer = pb.ModelInferResponse.FromString(connection.receive())
+        assert np.frombuffer(answer.raw_output_contents[0], np.float32) == [5_000_000]
+        # Fewer where this process was held up until the inference was over: then another one.
+        if pings_before_answer >= PINGS:
+            break
     assert pings_before_answer >= PINGS
-    assert np.frombuffer(answer.raw_output_contents[0], np.float32) == [5_000_000]
 
 
 def test_pings_do_not_end_a_stream_that_stands_idle(start_server: StartServer, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """ModelStreamInfer: several requests under way, answers in order, and an end that ends everything."""
 
 import queue
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,16 +84,24 @@ def test_a_stream_that_sends_all_at_once_is_never_refused(
 
 
 def test_a_stream_that_is_cancelled_ends_all_its_work(start_server: StartServer, tmp_path: Path) -> None:
-    server = start_server(write_counting_model(tmp_path / "m.onnx"), "--max-concurrent-requests", "32")
+    flags = ("--max-concurrent-requests", "32", "--metrics-port", "0")
+    server = start_server(write_counting_model(tmp_path / "m.onnx"), *flags)
     with stub_of(server) as stub:
         stream = stub.ModelStreamInfer(iter([counting(3), *(counting(2**40) for _ in range(40))]))
         next(stream)  # from here on it has as many under way as it may
+        wait_for(lambda: _in_flight(server) == 16, "as many requests as a stream may have under way")
         wait_for(lambda: _is_busy(stub), "the endless run")
         stream.cancel()
         assert stub.ModelInfer(counting(3), timeout=60).model_name == "m"
         wait_for(lambda: statistics(stub).inference_stats.fail.count >= 15, "its requests to have ended")
         stats = statistics(stub)
         assert stats.execution_count == stats.inference_stats.success.count  # of those that asked outside the stream
+
+
+def _in_flight(server: Program) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.facts['metrics_port']}/metrics", timeout=30) as answer:
+        [line] = [line for line in answer.read().decode().splitlines() if line.startswith("modelyard_requests_in_fl")]
+    return float(line.split()[-1])
 
 
 def _is_busy(stub: Any) -> bool:

@@ -1,10 +1,10 @@
 """A real agent with real model servers, and a controller that the test plays."""
 
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from nodeagent.server_process import find_marked
@@ -12,6 +12,10 @@ from tests.harness.programs import Program
 from tests.integration.nodeagent.stand_in import StandInController
 
 StartAgent = Callable[..., Program]
+# For an agent that is to find a server healthy: also one that gets no core for seconds.
+LONG_PROBES = ("--probe-timeout-s", "30")
+# A program for `start_agent`.
+PATIENT = "tests.harness.patient_agent"
 
 
 @pytest.fixture
@@ -34,9 +38,9 @@ def start_agent(controller: StandInController, tmp_path: Path) -> Iterator[Start
     """Starts `python -m nodeagent` on the test's data folder, with the flags given."""
     agents: list[Program] = []
 
-    def start(*flags: str) -> Program:
+    def start(*flags: str, program: str = "nodeagent") -> Program:
         arguments = ["--controller", controller.address, "--node", "n1", "--data", str(tmp_path / "data"), *flags]
-        agents.append(Program("nodeagent", arguments, tmp_path / "agent.log"))
+        agents.append(Program(program, arguments, tmp_path / "agent.log"))
         agents[-1].start()
         return agents[-1]
 
@@ -44,4 +48,4 @@ def start_agent(controller: StandInController, tmp_path: Path) -> Iterator[Start
     for agent in agents:
         agent.kill()
     for identity in find_marked(str(tmp_path / "data" / "replicas")):
-        psutil.Process(identity.pid).kill()
+        identity.send_signal(signal.SIGKILL)  # a spare may end by itself meanwhile, since its agent has

@@ -15,6 +15,7 @@ from tritonclient.utils import np_to_triton_dtype
 from modelyard.packing import list_files, pack
 from modelyard.tensors import Array
 from modelyard.v1 import agent_pb2, agent_pb2_grpc, registry_pb2, registry_pb2_grpc, resources_pb2
+from tests.harness.held_port import hold_port
 from tests.harness.programs import wait_for
 
 READY = resources_pb2.REPLICA_STATE_READY
@@ -74,7 +75,7 @@ class _Servicer(agent_pb2_grpc.AgentServiceServicer, registry_pb2_grpc.RegistryS
     def _listen(self, requests: Any, outbox: "Outbox") -> None:
         try:
             for request in requests:
-                self._controller.reports.append(request.observed)
+                self._controller.note_report(request.observed, outbox)
         except grpc.RpcError:
             pass
         outbox.put(None)
@@ -102,7 +103,8 @@ class StandInController:
         self._desired = agent_pb2.DesiredState(generation=1)
         self.logs: dict[str, Log] = {}
         self._outbox: Outbox = Queue()
-        self._port = 0
+        self._held = hold_port()  # also while the server is stopped
+        self._port = self._held.getsockname()[1]
         self.start()
 
     @property
@@ -115,7 +117,7 @@ class StandInController:
         servicer = _Servicer(self)
         agent_pb2_grpc.add_AgentServiceServicer_to_server(servicer, self._server)
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, self._server)
-        self._port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
+        self._server.add_insecure_port(self.address)
         self._server.start()
 
     def stop(self) -> None:
@@ -127,6 +129,11 @@ class StandInController:
         self.reports.append(hello.observed)
         self.hellos.append(hello)
         outbox.put(self._desired)
+
+    def note_report(self, observed: agent_pb2.ObservedState, outbox: Outbox) -> None:
+        """What a killed agent had still sent may be read after the next one's hello: it is not the newest."""
+        if outbox is self._outbox:
+            self.reports.append(observed)
 
     def add_file(self, path: Path) -> resources_pb2.Version:
         """A version of model `scale` with that file."""
@@ -191,7 +198,7 @@ class StandInController:
         return next((replica for replica in replicas if replica.replica_id == replica_id), None)
 
     def wait_seen(
-        self, replica_id: str, state: int, restarts: int = 0, timeout_s: float = 30.0
+        self, replica_id: str, state: int, restarts: int = 0, timeout_s: float = 60.0
     ) -> agent_pb2.ObservedReplica:
         def reached() -> agent_pb2.ObservedReplica | None:
             replica = self.seen(replica_id)
@@ -200,6 +207,21 @@ class StandInController:
         name = resources_pb2.ReplicaState.Name(state)  # type: ignore[arg-type]
         found: agent_pb2.ObservedReplica = wait_for(
             reached, lambda: f"{replica_id} {name}; last seen: {self.seen(replica_id)};", timeout_s
+        )
+        return found
+
+    def wait_told(self, replica_id: str, state: int, words: str = "") -> agent_pb2.ObservedReplica:
+        """As it was first told in that state, with these words; it may have left it by now."""
+
+        def find() -> agent_pb2.ObservedReplica | None:
+            told = [replica for report in list(self.reports) for replica in report.replicas]
+            return next(
+                (r for r in told if (r.replica_id, r.state) == (replica_id, state) and words in r.message), None
+            )
+
+        name = resources_pb2.ReplicaState.Name(state)  # type: ignore[arg-type]
+        found: agent_pb2.ObservedReplica = wait_for(
+            find, lambda: f"{replica_id} {name}: {words!r}; last seen: {self.seen(replica_id)};", 60
         )
         return found
 

@@ -16,7 +16,7 @@ from nodeagent.devices.cpu_offer import compute_offer, read_host
 from nodeagent.server_process import find_marked
 from tests.harness.models import write_scale_model
 from tests.harness.programs import wait_for
-from tests.integration.nodeagent.conftest import StartAgent
+from tests.integration.nodeagent.conftest import LONG_PROBES, StartAgent
 from tests.integration.nodeagent.stand_in import BACKOFF, READY, StandInController
 
 
@@ -29,7 +29,7 @@ def infer(port: int) -> list[float]:
     client = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}")
     x = tritonclient.grpc.InferInput("x", [1, 4], "FP32")
     x.set_data_from_numpy(np.ones((1, 4), np.float32))
-    answer: list[float] = client.infer("scale", [x], client_timeout=10).as_numpy("y")[0].tolist()
+    answer: list[float] = client.infer("scale", [x], client_timeout=30).as_numpy("y")[0].tolist()
     client.close()
     return answer
 
@@ -87,7 +87,7 @@ def test_a_killed_agent_leaves_the_replica_serving_and_the_next_one_adopts_it(
     before = controller.wait_seen("r1", READY)
     agent.kill()
     assert infer(before.port) == [3.0] * 4
-    start_agent()
+    start_agent(*LONG_PROBES)
     told = controller.hellos[-1].observed.replicas[0]
     assert (told.pid, told.port, told.state, told.restarts) == (before.pid, before.port, READY, 0)
     assert controller.hellos[0].instance_id == controller.hellos[-1].instance_id
@@ -137,7 +137,8 @@ def test_sigterm_stops_all_replicas(
     controller.wait_seen("r1", READY)
     controller.wait_seen("r2", READY)
     assert agent.stop() == 0
-    assert not find_marked(str(tmp_path / "data" / "replicas"))
+    # The agent does not wait for ever for a spare that it has killed, and that gets no core to end on.
+    wait_for(lambda: not find_marked(str(tmp_path / "data" / "replicas")), "the end of all")
     assert not list((tmp_path / "data" / "replicas").iterdir())
 
 
@@ -169,9 +170,10 @@ def test_a_controller_that_went_away_finds_everything_as_it_was(
     controller.want(r1=controller.add_file(model))
     before = controller.wait_seen("r1", READY)
     controller.stop()
+    hellos = len(controller.hellos)  # two, where the agent came again before all was stopped
     os.kill(before.pid, signal.SIGKILL)  # supervised all the same
     controller.start()
-    wait_for(lambda: len(controller.hellos) == 2, "the second hello")
+    wait_for(lambda: len(controller.hellos) > hellos, "another hello")
     after = controller.wait_seen("r1", READY, restarts=1)
     assert infer(after.port) == [3.0] * 4
 

@@ -132,12 +132,12 @@ async def test_errors_that_are_counted_as_answers_do_not_hide_a_model_that_fails
 async def test_a_canary_that_is_late_among_others_does_not_take_them_their_word(server: Server) -> None:
     prober = Prober(SPEC, "127.0.0.1", server.port, 1 << 20, "")
     await prober.probe(10.0)
-    server.refusal_takes_s = 60.0
+    server.failure = grpc.StatusCode.DEADLINE_EXCEEDED  # told by the server: the rest must not be late as well
     failed = []
     for _ in range(8):
         server.answers += 5
         try:
-            await prober.probe(0.5)
+            await prober.probe(10.0)
             failed.append(False)
         except CanaryError:
             failed.append(True)
@@ -231,5 +231,5 @@ async def test_a_server_that_is_not_there_fails_the_probe(server: Server) -> Non
 async def test_a_whole_probe_keeps_to_its_time(server: Server, prober: Prober) -> None:
     server.failure, server.refusal_takes_s, server.readiness_hangs = grpc.StatusCode.INTERNAL, 0.5, True
     with pytest.raises(CanaryError, match="readiness: DEADLINE_EXCEEDED"):
-        await prober.probe(2.0)
+        await prober.probe(7.0)  # long enough that the first call is not late on a busy machine
     assert server.left_s["ModelReady"] <= server.left_s["ModelInfer"] - 0.4

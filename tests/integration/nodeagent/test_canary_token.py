@@ -8,7 +8,7 @@ import psutil
 import tritonclient.grpc
 
 from tests.harness.models import write_scale_model
-from tests.integration.nodeagent.conftest import StartAgent
+from tests.integration.nodeagent.conftest import LONG_PROBES, StartAgent
 from tests.integration.nodeagent.stand_in import READY, StandInController
 
 
@@ -24,7 +24,7 @@ def test_probes_are_not_counted_before_and_after_an_adoption_and_the_rest_is(
     controller.want(r1=controller.add_file(write_scale_model(tmp_path / "model.onnx", 3.0)))
     replica = controller.wait_seen("r1", READY)  # so a probe was answered
     agent.kill()
-    start_agent()
+    start_agent(*LONG_PROBES)
     assert controller.hellos[-1].observed.replicas[0].state == READY  # and another, by the next agent
     with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{replica.port}") as client:
         assert answers(client) == 0
@@ -38,7 +38,7 @@ def test_probes_are_not_counted_before_and_after_an_adoption_and_the_rest_is(
 def test_each_server_has_a_token_of_its_own_that_is_not_among_its_arguments(
     controller: StandInController, start_agent: StartAgent, tmp_path: Path
 ) -> None:
-    start_agent()
+    start_agent("--spare-servers", "0")  # a spare's environment, as the kernel shows it, is that of its start
     version = controller.add_file(write_scale_model(tmp_path / "model.onnx", 3.0))
     controller.want(r1=version, r2=version)
     servers = [psutil.Process(controller.wait_seen(name, READY).pid) for name in ("r1", "r2")]

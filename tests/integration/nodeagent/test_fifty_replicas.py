@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,18 @@ from tests.integration.nodeagent.stand_in import READY, StandInController
 COUNT = 50
 
 
-def open_files(pid: int) -> list[str]:
-    """What each descriptor of a process is, without the numbers that differ each time."""
-    links = []
+def links(pid: int) -> list[str]:
+    """What each descriptor of a process is."""
+    found = []
     for path in Path(f"/proc/{pid}/fd").iterdir():
-        links.append(str(path.readlink()).partition(":")[0])
-    return sorted(links)
+        with suppress(FileNotFoundError):  # it has just been closed
+            found.append(str(path.readlink()))
+    return found
+
+
+def open_files(pid: int) -> Counter[str]:
+    """The same, without the numbers that differ each time."""
+    return Counter(link.partition(":")[0] for link in links(pid))
 
 
 def listening_ports(pid: int) -> set[int]:
@@ -36,8 +44,7 @@ def shared_memory(pid: int) -> set[Path]:
     """The segments that a process has mapped, or open. Other programs on this host have theirs, so that what lies in
     /dev/shm in all tells nothing."""
     maps = [line.split(maxsplit=5)[-1].strip() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
-    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
-    return {Path(name) for name in (*maps, *links) if name.startswith("/dev/shm/")}
+    return {Path(name) for name in (*maps, *links(pid)) if name.startswith("/dev/shm/")}
 
 
 def infer(port: int) -> float:
@@ -48,7 +55,7 @@ def infer(port: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_fifty_replicas_start_serve_and_stop_without_a_trace(
     controller: StandInController, start_agent: StartAgent, tmp_path: Path
 ) -> None:
@@ -59,7 +66,7 @@ def test_fifty_replicas_start_serve_and_stop_without_a_trace(
     log = tmp_path / "agent.log"
 
     def wait_spares(count: int) -> None:
-        wait_for(lambda: log.read_text().count(" waits as a spare server") == count, f"spare number {count}")
+        wait_for(lambda: log.read_text().count(" waits as a spare server") == count, f"spare number {count}", 100)
 
     wait_spares(1)
     # One life before, so that what the agent makes once and keeps is there already.
@@ -81,7 +88,7 @@ def test_fifty_replicas_start_serve_and_stop_without_a_trace(
             for number in range(COUNT)
         )
     )
-    seen = [controller.wait_seen(f"r{number}", READY, timeout_s=100) for number in range(COUNT)]
+    seen = [controller.wait_seen(f"r{number}", READY, timeout_s=200) for number in range(COUNT)]
     started_s = time.monotonic() - began
     assert {infer(replica.port) for replica in seen} == {3.0}
     assert len({replica.pid for replica in seen}) == len({replica.port for replica in seen}) == COUNT
@@ -92,7 +99,7 @@ def test_fifty_replicas_start_serve_and_stop_without_a_trace(
 
     began = time.monotonic()
     controller.want()
-    wait_for(lambda: not controller.reports[-1].replicas, "their end", 60)
+    wait_for(lambda: not controller.reports[-1].replicas, "their end", 120)
     print(f"{COUNT} replicas: all ready after {started_s:.1f} s, all gone after {time.monotonic() - began:.1f} s")
     assert not list(Path(replicas).iterdir())
     (spare,) = wait_for(
@@ -102,5 +109,5 @@ def test_fifty_replicas_start_serve_and_stop_without_a_trace(
     assert len(list((tmp_path / "data" / "spares").iterdir())) == 1
     assert listening_ports(agent.pid) == ports_before
     assert not [path for path in segments | shared_memory(agent.pid) if path.exists()]
-    # A connection that was closed is let go of a moment later.
-    wait_for(lambda: open_files(agent.pid) == files_before, "the agent's descriptors")
+    # A connection that was closed is let go of a moment later: also one of those that were there before.
+    wait_for(lambda: not open_files(agent.pid) - files_before, "the end of the agent's new descriptors")

@@ -25,7 +25,7 @@ def infer(port: int, inputs: Mapping[str, Array]) -> triton.InferResult:
         tensors.append(triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype)))
         tensors[-1].set_data_from_numpy(array)
     with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
-        return client.infer("folded", tensors, client_timeout=20)
+        return client.infer("folded", tensors, client_timeout=30)
 
 
 def check_answer(port: int, reference: Reference) -> None:

@@ -8,7 +8,7 @@ import pytest
 from modelyard.v1 import resources_pb2
 from tests.harness.nvml import NvmlStub, StubProcess, a_gpu, a_gpu_in_mig_mode
 from tests.harness.programs import wait_for
-from tests.integration.nodeagent.conftest import StartAgent
+from tests.integration.nodeagent.conftest import PATIENT, StartAgent
 from tests.integration.nodeagent.stand_in import StandInController
 
 GPU_IS_LOST = 15
@@ -152,7 +152,7 @@ def test_at_its_end_the_agent_gives_back_what_it_took_of_the_driver(
 ) -> None:
     stub = NvmlStub(tmp_path, a_gpu(0))
     stub.use(monkeypatch)
-    agent = start_agent()
+    agent = start_agent(program=PATIENT)  # the agent itself waits for three seconds
     assert agent.stop() == 0
     assert stub.calls(agent.pid) == ["init", "create event set", "free event set", "shutdown"]
 

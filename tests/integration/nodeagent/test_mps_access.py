@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modelyard.errors import FailedPreconditionError, UnavailableError
+from nodeagent.devices import mps_service
 from nodeagent.devices.mps_access import MpsAccess
 from nodeagent.devices.mps_daemon import MpsDaemon, MpsTimes
 from nodeagent.devices.mps_state import MpsLimits
@@ -40,6 +42,9 @@ Open = Callable[..., MpsAccess]
 def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MpsStub]:
     stub = MpsStub(tmp_path)
     stub.use(monkeypatch)
+    monkeypatch.setattr(
+        mps_service, "_END_CLIENT_S", 60.0
+    )  # each command starts a program, and none of them is to fail
     yield stub
     stub.end_daemons()
 
@@ -49,8 +54,8 @@ async def open_access(stub: MpsStub, tmp_path: Path) -> AsyncIterator[Open]:
     """The access of another agent on the same data folder, each time."""
     opened: list[MpsAccess] = []
 
-    def make(*gpus: str, **limits: Any) -> MpsAccess:
-        times = MpsTimes(start_s=20, answer_s=4)
+    def make(*gpus: str, answer_s: float = 20.0, **limits: Any) -> MpsAccess:
+        times = MpsTimes(start_s=20, answer_s=answer_s)
         opened.append(MpsAccess(gpus or [UUID], tmp_path / "mps", MpsLimits(check_interval_s=0.2, **limits), times))
         return opened[-1]
 
@@ -117,7 +122,7 @@ async def test_who_leaves_no_word_of_its_gpu_is_looked_for_on_all(open_access: O
 async def test_a_daemon_that_hangs_holds_up_the_end_of_a_client_for_seconds_only(
     open_access: Open, stub: MpsStub
 ) -> None:
-    access = open_access(silent_after=1000)
+    access = open_access(silent_after=1000, answer_s=4.0)
     await access.open("r", QUARTER, Lost())
     stub.play("hang")
     async with asyncio.timeout(60):  # the daemon never answers
@@ -160,9 +165,17 @@ async def test_while_a_broken_daemon_is_drained_a_share_is_refused_with_the_reas
     assert len(stub.events("started")) == 1
     access.close("r")
     await wait_until(lambda: not list((stub.folder.parent / "mps").glob("*.daemon")), "its end")
-    await asyncio.sleep(0.6)  # the first pause
-    await access.open("s", QUARTER, Lost())
+    async with asyncio.timeout(30):
+        while not await can_open(access, "s"):  # in the first pause
+            await asyncio.sleep(0.05)
     assert len(stub.events("started")) == 2
+
+
+async def can_open(access: MpsAccess, replica_id: str) -> bool:
+    with suppress(UnavailableError):
+        await access.open(replica_id, QUARTER, Lost())
+        return True
+    return False
 
 
 async def test_no_replica_starts_on_a_daemon_that_has_just_ended(open_access: Open, stub: MpsStub) -> None:

@@ -15,7 +15,7 @@ from modelyard.errors import FailedPreconditionError, UnavailableError
 from nodeagent.devices.mps_control import MpsSilentError
 from nodeagent.devices.mps_daemon import MpsDaemon, MpsTimes
 from nodeagent.devices.mps_folders import choose_folders, prepare_folders, remove_pipe
-from tests.harness.mps import MpsStub
+from tests.harness.mps import MpsStub, find_session
 from tests.harness.programs import wait_for
 
 UUID = "GPU-00000000-0000-0000-0000-000000000001"
@@ -39,9 +39,9 @@ def stub(tmp_path: Path, short_temporary: None, monkeypatch: pytest.MonkeyPatch)
     stub.end_daemons()
 
 
-def make_daemon(stub: MpsStub, tmp_path: Path, uuid: str = UUID) -> MpsDaemon:
+def make_daemon(stub: MpsStub, tmp_path: Path, uuid: str = UUID, *, answer_s: float = 20.0) -> MpsDaemon:
     folders = choose_folders(tmp_path / "data", uuid)
-    return MpsDaemon(stub.program, uuid, folders, tmp_path / f"{uuid}.daemon", MpsTimes(start_s=20, answer_s=2))
+    return MpsDaemon(stub.program, uuid, folders, tmp_path / f"{uuid}.daemon", MpsTimes(start_s=20, answer_s=answer_s))
 
 
 @pytest.fixture
@@ -98,6 +98,8 @@ async def test_two_gpus_have_two_daemons_and_the_fault_of_one_is_not_the_others(
         await other.find_trouble()
         start_client(other, clients)  # new clients are taken
     finally:
+        for client in clients:
+            client.kill()  # the daemon would wait for them
         await other.stop()
 
 
@@ -116,8 +118,9 @@ async def test_a_client_is_terminated_before_it_is_killed(
 
 
 async def test_its_end_leaves_neither_process_nor_socket_nor_record(
-    daemon: MpsDaemon, stub: MpsStub, tmp_path: Path, clients: list["subprocess.Popen[str]"]
+    stub: MpsStub, tmp_path: Path, clients: list["subprocess.Popen[str]"]
 ) -> None:
+    daemon = make_daemon(stub, tmp_path, answer_s=5.0)  # for so long its client holds up the first quit
     await daemon.start()
     pid = daemon.pid
     start_client(daemon, clients)
@@ -125,13 +128,14 @@ async def test_its_end_leaves_neither_process_nor_socket_nor_record(
     await daemon.stop()
     assert stub.commands() == ["quit -t 2"]  # after a quit that its client has held up
     assert not psutil.pid_exists(pid)
-    assert not psutil.pid_exists(server)
+    assert server not in find_session(pid)
     assert not daemon.folders.pipe.exists()
     assert make_daemon(stub, tmp_path).adopt() is False
 
 
 @pytest.mark.slow
-async def test_one_that_hangs_is_noticed_and_ended_all_the_same(daemon: MpsDaemon, stub: MpsStub) -> None:
+async def test_one_that_hangs_is_noticed_and_ended_all_the_same(stub: MpsStub, tmp_path: Path) -> None:
+    daemon = make_daemon(stub, tmp_path, answer_s=2.0)
     await daemon.start()
     pid = daemon.pid
     stub.play("hang")

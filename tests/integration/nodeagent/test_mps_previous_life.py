@@ -59,7 +59,7 @@ def stub(tmp_path: Path, short_temporary: None, monkeypatch: pytest.MonkeyPatch)
 def make_daemon(stub: MpsStub, tmp_path: Path) -> MpsDaemon:
     """Of another agent on the same data folder, each time."""
     folders = choose_folders(tmp_path / "data", UUID)
-    return MpsDaemon(stub.program, UUID, folders, record_of(tmp_path), MpsTimes(start_s=20, answer_s=4))
+    return MpsDaemon(stub.program, UUID, folders, record_of(tmp_path), MpsTimes(start_s=20, answer_s=20))
 
 
 def record_of(tmp_path: Path) -> Path:
@@ -132,7 +132,7 @@ async def test_sockets_that_no_daemon_has_are_no_daemon(stub: MpsStub, tmp_path:
 async def test_what_a_dead_server_left_on_the_gpu_is_taken_off_it_before_it_is_killed(
     tmp_path: Path, stub: MpsStub
 ) -> None:
-    access = MpsAccess([UUID], tmp_path / "mps", MpsLimits(), MpsTimes())
+    access = MpsAccess([UUID], tmp_path / "mps", MpsLimits(), MpsTimes(answer_s=20))
     share = GpuShare(UUID, 25, 1 << 30)
     environment = await access.open("r", share, lambda _reason: None)
     folder = ReplicaFolder(tmp_path / "replicas" / "r")

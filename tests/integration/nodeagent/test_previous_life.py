@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from modelyard.v1 import resources_pb2
 from nodeagent.modelserver.canary_token import CANARY_TOKEN_VARIABLE
 from nodeagent.replica_folder import ReplicaFolder
 from nodeagent.server_process import LaunchPlan, ServerProcess, end_session, find_marked, launch
+from tests.harness.held_port import hold_port
 from tests.harness.models import write_scale_model
 from tests.harness.programs import wait_for
 from tests.integration.nodeagent.conftest import StartAgent
@@ -98,6 +98,27 @@ def server_command(model: Path, port: int = 0) -> Callable[[int], list[str]]:
     return lambda fd: [sys.executable, "-P", "-m", "nodeagent.modelserver", *flags, "--ready-fd", str(fd)]
 
 
+def launch_parent(before: PreviousLife) -> tuple[ServerProcess, psutil.Process]:
+    """PARENT and its child, once both sleep: of a program that is about to start the kernel tells no environment."""
+    parent = before.launch(lambda _: PARENT)
+
+    def find_sleeping() -> list[psutil.Process]:
+        process = psutil.Process(parent.identity.pid)
+        both = [process, *process.children()]
+        return both[1:] if all(each.cmdline() == ["sleep", "600"] for each in both) else []
+
+    (child,) = wait_for(find_sleeping, "its child")
+    return parent, child
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """A zombie has gone: its parent may be one that takes its time."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_a_replica_of_the_release_before_goes_on(
     controller: StandInController, start_agent: StartAgent, before: PreviousLife, model: Path
 ) -> None:
@@ -121,15 +142,14 @@ def test_a_replica_of_the_release_before_goes_on(
 def test_a_server_that_was_told_its_port_is_awaited_there(
     controller: StandInController, start_agent: StartAgent, before: PreviousLife, model: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    process = before.launch(server_command(model, port))
-    before.store_record(process.identity, 0, runtime="built-in", planned_port=port)
-    before.folder.ready.unlink()  # such a server writes no line
-    controller.want(r1=before.version)
-    start_agent()
-    replica = controller.wait_seen("r1", READY)
+    with hold_port() as held:
+        port = int(held.getsockname()[1])
+        process = before.launch(server_command(model, port))
+        before.store_record(process.identity, 0, runtime="built-in", planned_port=port)
+        before.folder.ready.unlink()  # such a server writes no line
+        controller.want(r1=before.version)
+        start_agent()
+        replica = controller.wait_seen("r1", READY)
     assert (replica.pid, replica.port) == (process.identity.pid, port)
 
 
@@ -156,14 +176,13 @@ def test_a_record_of_a_process_that_has_ended_is_no_reason_to_touch_who_has_its_
 
 
 def test_what_a_dead_server_started_is_ended_and_nothing_else(before: PreviousLife) -> None:
-    parent = before.launch(lambda _: PARENT)
-    (child,) = wait_for(lambda: psutil.Process(parent.identity.pid).children(), "its child")
+    parent, child = launch_parent(before)
     other = before.launch(lambda _: ["sleep", "600"])
     parent.send_signal(signal.SIGKILL)
     psutil.Process(parent.identity.pid).wait()
     assert end_session(parent.identity, "another folder") == []
     assert end_session(parent.identity, parent.marker) == [child.pid]
-    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the child's end")
+    wait_for(lambda: is_gone(child), "the child's end")
     assert other.identity.is_alive()
 
 
@@ -171,8 +190,7 @@ def test_what_a_dead_server_started_is_ended_and_nothing_else(before: PreviousLi
 def test_a_replica_whose_server_died_and_left_a_child_starts_again_without_it(
     dies: str, controller: StandInController, start_agent: StartAgent, before: PreviousLife
 ) -> None:
-    parent = before.launch(lambda _: PARENT)
-    (child,) = wait_for(lambda: psutil.Process(parent.identity.pid).children(), "its child")
+    parent, child = launch_parent(before)
     before.store_record(parent.identity, 0)
     controller.want(r1=before.version)
     if dies == "under the agent":
@@ -183,4 +201,4 @@ def test_a_replica_whose_server_died_and_left_a_child_starts_again_without_it(
         psutil.Process(parent.identity.pid).wait()
         start_agent()
     assert controller.wait_seen("r1", READY).pid != parent.identity.pid
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    wait_for(lambda: is_gone(child), "the child's end")  # it was killed before, and may wait for a core to end on

@@ -101,7 +101,8 @@ def test_what_an_agent_started_and_had_no_time_to_write_down_is_ended(
 ) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED_AGENT, str(folder.path)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    (stray,) = find_marked(str(folder.path.parent))
+    # The kernel tells the environment a moment after the new program has taken the place of the old one.
+    (stray,) = wait_for(lambda: find_marked(str(folder.path.parent)), "its environment")
     assert stray.is_alive()
     start_agent()
     assert not stray.is_alive()

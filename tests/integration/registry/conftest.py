@@ -66,17 +66,18 @@ class Yard:
         return self.registry.store.create_version(facts, now())
 
     async def refused(self, requests: Iterable[pb.CreateVersionRequest]) -> tuple[grpc.StatusCode, str]:
-        """Sent by gRPC's blocking client: a write of the other one that meets the end of its call hides the status."""
-
-        def send() -> None:
-            with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
-                stub: Any = registry_pb2_grpc.RegistryServiceStub(channel)
-                stub.CreateVersion(iter(requests))
-
         with pytest.raises(grpc.RpcError) as caught:
-            await asyncio.to_thread(send)
+            await asyncio.to_thread(self.send, requests)
         error: Any = caught.value
         return error.code(), error.details()
+
+    def send(self, requests: Iterable[pb.CreateVersionRequest]) -> resources_pb2.Version:
+        """By gRPC's blocking client: a write of the other one that meets the end of its call hides the status."""
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}", options) as channel:
+            stub: Any = registry_pb2_grpc.RegistryServiceStub(channel)
+            version: resources_pb2.Version = stub.CreateVersion(iter(requests)).version
+            return version
 
     async def read(self, sha256: str, offset_bytes: int = 0) -> bytes:
         request = pb.ReadArtifactRequest(sha256=sha256, offset_bytes=offset_bytes)

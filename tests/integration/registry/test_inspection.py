@@ -155,7 +155,7 @@ async def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
     before = children()
     with pytest.raises(UnavailableError, match=r"took more than .* s; try again"):
         await inspect(path, ModelInspector(timeout_s=0.01))
-    assert children() == before
+    assert children() <= before
 
 
 async def test_a_caller_that_goes_away_ends_the_process(tmp_path: Path) -> None:
@@ -163,12 +163,12 @@ async def test_a_caller_that_goes_away_ends_the_process(tmp_path: Path) -> None:
     before = children()
     task = asyncio.create_task(inspect(path))
     async with asyncio.timeout(20):
-        while children() == before:
+        while children() <= before:
             await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert children() == before
+    assert children() <= before
 
 
 async def test_a_file_that_is_gone_is_a_defect_not_the_callers_fault(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,16 @@ async def run_register(yard: Yard, name: str, path: Path) -> tuple[int | None, s
 
 async def answer_to_header(yard: Yard, model: str, **header: Any) -> tuple[grpc.StatusCode, str]:
     """What is answered while the caller waits, with the stream open, before it sends the file."""
-    call = yard.stub.CreateVersion()
-    await call.write(next(messages(model, CONTENT, **header)))
-    with pytest.raises(aio.AioRpcError) as caught:
-        await call
-    return caught.value.code(), caught.value.details() or ""
+    is_answered = threading.Event()
+
+    def header_alone() -> Iterator[pb.CreateVersionRequest]:
+        yield next(messages(model, CONTENT, **header))
+        is_answered.wait(60)
+
+    try:
+        return await yard.refused(header_alone())
+    finally:
+        is_answered.set()
 
 
 async def test_the_header_is_answered_at_once(yard: Yard) -> None:
@@ -60,7 +67,7 @@ async def test_the_command_line_prints_the_refusal_alone(yard: Yard, tmp_path: P
 
 
 async def test_an_upload_that_stalls_is_ended_and_leaves_nothing(tmp_path: Path) -> None:
-    async for yard in serve(tmp_path / "controller", stalled_upload_s=0.5):
+    async for yard in serve(tmp_path / "controller", stalled_upload_s=5.0):
         call = yard.stub.CreateVersion()
         await call.write(next(messages("resnet", CONTENT)))
         await call.write(pb.CreateVersionRequest(chunk=CONTENT[:1000]))
@@ -74,11 +81,11 @@ async def test_an_upload_that_stalls_is_ended_and_leaves_nothing(tmp_path: Path)
 
 
 async def test_an_upload_that_goes_on_is_not_ended(tmp_path: Path) -> None:
-    async for yard in serve(tmp_path / "controller", stalled_upload_s=1.0):
+    async for yard in serve(tmp_path / "controller", stalled_upload_s=5.0):
         call = yard.stub.CreateVersion()
         for request in messages("resnet", CONTENT[:10], chunk_bytes=1):
             await call.write(request)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.6)
         await call.done_writing()
         with pytest.raises(aio.AioRpcError) as caught:
             await call

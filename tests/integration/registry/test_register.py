@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ FILE_AND_SAMPLE = 2
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -132,7 +133,7 @@ async def kept_bytes(yard: Yard, content: bytes) -> int:
 
 
 async def until_kept(yard: Yard, content: bytes, size_bytes: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await kept_bytes(yard, content) != size_bytes:
             await asyncio.sleep(0.01)
 
@@ -185,10 +186,12 @@ async def test_models_with_the_same_bytes_share_the_file(yard: Yard) -> None:
 
 
 async def test_the_same_bytes_at_once_become_one_version(yard: Yard) -> None:
-    outcomes = await asyncio.gather(*(yard.register("resnet", GOOD) for _ in range(4)), return_exceptions=True)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [asyncio.wrap_future(pool.submit(yard.send, messages("resnet", GOOD))) for _ in range(4)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
     made = [outcome for outcome in outcomes if isinstance(outcome, resources_pb2.Version)]
     assert [version.model_id for version in made] == ["resnet@1"]
-    refused = [outcome.code() for outcome in outcomes if isinstance(outcome, aio.AioRpcError)]
+    refused = [outcome.code() for outcome in outcomes if isinstance(outcome, grpc.RpcError)]
     assert refused == [grpc.StatusCode.ALREADY_EXISTS] * 3
     assert len(yard.stored_files()) == FILE_AND_SAMPLE
 

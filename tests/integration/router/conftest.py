@@ -21,6 +21,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from modelyard.v1 import routing_pb2, routing_pb2_grpc
 from router.envoy.admin import Admin
+from tests.harness.held_port import hold_port
 
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -39,16 +40,22 @@ class Backend(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
         self.delay_s = 0.0
         self.status: grpc.StatusCode | None = None
         self.counts: Counter[str] = Counter()
-        self.port = 0
+        self._held = hold_port()
+        self.port: int = self._held.getsockname()[1]
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self) -> None:
         self._server = aio.server(options=[*_UNLIMITED, ("grpc.so_reuseport", 0)])
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
     async def stop(self, grace: float | None = None) -> None:
+        """Its port stays its own."""
         await self._server.stop(grace)
+
+    async def close(self) -> None:
+        await self.stop()
+        self._held.close()
 
     async def _count(self, method: str, context: Any) -> None:
         self.counts[method] += 1
@@ -97,17 +104,23 @@ class Controller(routing_pb2_grpc.RoutingServiceServicer):
         self.table: routing_pb2.RouteTable | None = None
         self.hellos: list[routing_pb2.RouterHello] = []
         self.status = routing_pb2.RouterStatus()
-        self.port = 0
+        self._held = hold_port()
+        self.port: int = self._held.getsockname()[1]
         self._changed = asyncio.Event()
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self) -> None:
         self._server = aio.server(options=[("grpc.so_reuseport", 0)])
         routing_pb2_grpc.add_RoutingServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
     async def stop(self) -> None:
+        """Its port stays its own, for the next start."""
         await self._server.stop(None)
+
+    async def close(self) -> None:
+        await self.stop()
+        self._held.close()
 
     def set_table(self, version: int, **routes: Any) -> None:
         """`routes`: see `make_table`."""
@@ -181,9 +194,11 @@ class Router:
     async def start(self, *, listen: str = "127.0.0.1:0", timeout_s: float = 40) -> None:
         """Returns when clients can reach it."""
         reader, writer = os.pipe()
+        # The drain is long enough for a request that is in flight when this machine stands still for seconds.
         self.process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-m", "router", "--data", str(self.data), "--listen", listen, "--ready-fd", str(writer)],
-            *["--controller", f"127.0.0.1:{self.controller.port}", "--drain-timeout-s", "3", *self.arguments],
+            *[sys.executable, "-m", "tests.harness.patient_router", "--data", str(self.data), "--listen", listen],
+            *["--ready-fd", str(writer), "--controller", f"127.0.0.1:{self.controller.port}"],
+            *["--drain-timeout-s", "30", *self.arguments],
             pass_fds=[writer],
         )
         os.close(writer)
@@ -211,7 +226,7 @@ class Router:
     async def read_stats(self, pattern: str) -> dict[str, int]:
         """Those of the one Envoy whose names match the regular expression."""
         (envoy,) = self.envoys
-        return await Admin(Path(envoy.cmdline()[2]).with_suffix(".sock")).read_stats(pattern)
+        return await Admin(Path(envoy.cmdline()[2]).with_suffix(".sock"), timeout_s=30).read_stats(pattern)
 
     async def clean(self) -> None:
         """Leaves nothing, however the test ended."""
@@ -231,6 +246,7 @@ class Load:
     metadata: tuple[tuple[str, str], ...] | None = None
     answers: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    _done: Counter[int] = field(default_factory=Counter)  # by worker
     _stopping: bool = False
 
     @property
@@ -245,6 +261,11 @@ class Load:
     async def __aexit__(self, *_: object) -> None:
         self._stopping = True
         await asyncio.gather(*self._tasks)
+
+    async def turn_over(self) -> None:
+        """Until each worker has the answer to a request that it began after this call."""
+        enough = {index: self._done[index] + 2 for index in range(len(self._tasks))}
+        await self.wait_for(lambda: all(self._done[index] >= count for index, count in enough.items()))
 
     async def reach(self, total: int) -> None:
         await self.wait_for(lambda: self.total >= total)
@@ -267,6 +288,7 @@ class Load:
                     self.answers[answer.id] += 1
                 except aio.AioRpcError as error:
                     self.errors.append(f"{error.code().name}: {error.details()}")
+                self._done[index] += 1
 
 
 @contextlib.asynccontextmanager
@@ -282,7 +304,7 @@ async def _start_backends() -> AsyncIterator[Callable[..., Awaitable[list[Backen
 
     yield start
     for backend in started:
-        await backend.stop()
+        await backend.close()
 
 
 @pytest.fixture
@@ -296,7 +318,7 @@ async def controller() -> AsyncIterator[Controller]:
     made = Controller()
     await made.start()
     yield made
-    await made.stop()
+    await made.close()
 
 
 @pytest.fixture
@@ -379,7 +401,7 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shar
             yield SharedRouter(router, controller, stub)
     finally:
         await router.clean()
-        await controller.stop()
+        await controller.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -43,9 +43,8 @@ async def test_a_model_that_fails_for_one_client_stays_for_the_others(
     failing, well = await shared_backends("failing", "well")
     failing.status = grpc.StatusCode[status]
     await _serve(shared, model, [failing, well])
-    for _ in range(60):
+    while failing.counts.total() <= 15:  # chance sends it one request of two, so that no number of them is sure to do
         await _status_of(shared.stub.ModelInfer(_infer(model)))
-    assert failing.counts.total() > 15
     assert await _count_ejections(shared, model) == 0
 
 

@@ -18,7 +18,8 @@ async def test_a_stopped_router_leaves_nothing(router: Any, controller: Any, bac
     async with load(router.address, [service_pb2.ModelInferRequest(model_name="m")]):
         pass
     assert await router.stop() == 0
-    assert not envoy.is_running()
+    # By its command line: psutil calls a process running until whoever inherited it from the router has waited for it.
+    assert envoy not in router.envoys
     assert sorted(path.name for path in router.data.iterdir()) == ["envoy.log", "route_table.binpb", "router.lock"]
 
 
@@ -141,7 +142,8 @@ async def test_an_envoy_that_was_drained_is_not_taken_for_one_that_serves(
         await wait_for(lambda: backend.counts["ModelInfer"])
         router.process.terminate()
         await wait_for(lambda: not config.exists())
-        await router.kill()
+        with contextlib.suppress(ProcessLookupError):  # it has ended already where this process got no CPU meanwhile
+            await router.kill()
         await router.start(listen=router.address)
         assert (await call).id == "one"
     await wait_for(lambda: before not in router.envoys)

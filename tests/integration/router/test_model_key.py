@@ -21,6 +21,7 @@ from tritonclient.grpc import service_pb2
 from modelyard.varint import encode_varint
 from router.envoy.binary import find_envoy
 from router.xds.model_key import MODEL_KEY_LUA
+from tests.harness.held_port import hold_port
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
 # The key of a body, and the body that goes on; None where it was refused.
@@ -49,7 +50,7 @@ def _make_config(port: int, echo_port: int) -> dict[str, Any]:
     router = {"@type": f"{_EXTENSIONS}.http.router.v3.Router"}
     route = {
         "match": {"prefix": "/"},
-        "route": {"cluster": "echo"},
+        "route": {"cluster": "echo", "timeout": "0s"},
         "response_headers_to_add": [{"header": {"key": "x-key", "value": "%REQ(x-model)%"}}],
     }
     manager = {
@@ -82,9 +83,8 @@ def echo_port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def send(tmp_path_factory: pytest.TempPathFactory, echo_port: int) -> Iterator[Send]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    held = hold_port()
+    port = held.getsockname()[1]
     config: Path = tmp_path_factory.mktemp("envoy") / "config.json"
     config.write_text(json.dumps(_make_config(port, echo_port)))
     command = [str(find_envoy(None)), "-c", str(config), "--disable-hot-restart", "--concurrency", "1"]
@@ -102,6 +102,7 @@ def send(tmp_path_factory: pytest.TempPathFactory, echo_port: int) -> Iterator[S
     connection.close()
     envoy.terminate()
     envoy.wait()
+    held.close()
 
 
 @pytest.fixture(scope="module")

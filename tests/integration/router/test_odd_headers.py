@@ -32,7 +32,7 @@ def _ask(address: str, x_model: bytes) -> int:
         b"x-model": x_model,
     }
     block = b"".join(_literal(name, value) for name, value in headers.items())
-    with socket.create_connection(parse_address(address), timeout=10) as connection:
+    with socket.create_connection(parse_address(address), timeout=30) as connection:
         connection.sendall(
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
             + _frame(4, 0, 0, b"")

@@ -172,7 +172,7 @@ def test_a_triton_in_a_container_finds_the_model_and_gets_the_sigterm(
     process = launch(plan, tmp_path)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{plan.port}") as channel:
-            answer = wait_for(lambda: infer(channel, np.ones((2, 4), np.float32)), "its answer")
+            answer = wait_for(lambda: infer(channel, np.ones((2, 4), np.float32)), "its answer", 90)
             assert answer == [factors.tolist()] * 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, (tmp_path / "log").read_text()
@@ -191,7 +191,7 @@ def infer(channel: grpc.Channel, rows: np.ndarray) -> list[list[float]] | None:
     request = service_pb2.ModelInferRequest(model_name="scale", raw_input_contents=[rows.tobytes()])
     request.inputs.add(name="x", datatype="FP32", shape=rows.shape)
     try:
-        response = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=5)
+        response = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=30)
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return None

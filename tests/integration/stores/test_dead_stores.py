@@ -82,7 +82,7 @@ async def test_an_s3_that_is_gone(own_s3: S3, tmp_path: Path, file: Path) -> Non
 
 
 async def test_an_s3_that_is_silent_and_comes_back(own_s3: S3, tmp_path: Path, file: Path) -> None:
-    store = await open_store(f"{own_s3.url}/yard", tmp_path, timeout_s=2.0)
+    store = await open_store(f"{own_s3.url}/yard", tmp_path, timeout_s=8.0)
     await store.keep(file, SHA256, len(CONTENT))
     own_s3.pause()
     await refused(store, file)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import pytest
 import modelyard
 from tests.harness.models import write_scale_model
 from tests.harness.programs import find_users, wait_for
+
+# A yard takes ten seconds to start while other tests run.
+pytestmark = pytest.mark.timeout(300)
 
 CLI = [sys.executable, "-m", "modelyard.cli"]
 
@@ -40,6 +44,11 @@ class Up:
 
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def program(self, module: str) -> psutil.Process:
+        """That of the three which runs this module."""
+        below = psutil.Process(self.process.pid).children()
+        return next(process for process in below if process.cmdline()[3] == module)
 
     def command(self, *arguments: str) -> str:
         environment = {"MODELYARD_CONTROLLER": self.facts["controller"], "MODELYARD_ROUTER": self.facts["router"]}
@@ -100,7 +109,13 @@ def ask(up: Up) -> list[float]:
 
 
 def gone(family: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)
+    return not any(map(is_alive, family))
+
+
+def is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # it may go while it is looked at
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def can_connect(address: str) -> bool:
@@ -163,22 +178,22 @@ def test_killed_outright_it_takes_everything_with_it(up: Up, tmp_path: Path) -> 
     serve(up, tmp_path)
     family = up.family()
     up.stop(signal.SIGKILL)
-    wait_for(lambda: gone(family), "the end of all processes")
+    wait_for(lambda: gone(family), "the end of all processes", 100)
 
 
 def test_a_second_ctrl_c_ends_everything_at_once_and_nobody_else(up: Up, data: Path, tmp_path: Path) -> None:
     serve(up, tmp_path)
     family = up.family()
     # What the agent adopts when it is back is nobody's child, and must go as well.
-    agent = next(process for process in family if process.cmdline()[3] == "nodeagent")
-    agent.kill()
+    up.program("nodeagent").kill()
     # A stranger that works on the yard's files, in a session of its own.
     stranger = subprocess.Popen(["tail", "-f", str(data / "logs" / "agent.log")], start_new_session=True)
     assert up.process.stderr is not None
     while "agent is back" not in up.process.stderr.readline():
         assert up.process.poll() is None
+    # It would end in order if the second signal came late: the first to be stopped hangs.
+    up.program("router").suspend()
     up.process.send_signal(signal.SIGINT)
-    assert up.process.stderr is not None
     while "stopping" not in up.process.stderr.readline():
         assert up.process.poll() is None
 
@@ -186,9 +201,9 @@ def test_a_second_ctrl_c_ends_everything_at_once_and_nobody_else(up: Up, data: P
         up.process.send_signal(signal.SIGINT)
         return up.process.poll() is not None
 
-    wait_for(interrupt, "the end")
+    wait_for(interrupt, "the end", 60)
     assert up.process.returncode == 130
-    wait_for(lambda: gone(family), "the end of all processes")
+    wait_for(lambda: gone(family), "the end of all processes", 60)
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()

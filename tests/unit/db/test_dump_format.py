@@ -52,7 +52,7 @@ _CELLS = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(rows=st.lists(st.lists(_CELLS, max_size=4), max_size=5))
 def test_any_cell_comes_back_as_it_was(tmp_path: Path, rows: list[list[Any]]) -> None:
     path = write(tmp_path / "b", {"t": (("a",), rows)})

@@ -367,7 +367,9 @@ async def test_a_run_that_does_not_return_holds_up_no_end() -> None:
     assert await plane.close(10)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     shapes=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 2), st.booleans()), min_size=1, max_size=20),
     rows=st.integers(1, 6),

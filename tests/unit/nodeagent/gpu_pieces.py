@@ -12,7 +12,10 @@ SMALL_MIG = GpuFacts("MIG-bb22", "2:1", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", 5 <<
 
 
 class PlayedLibrary:
-    """Its `events` are told one by one, exceptions are raised. `hangs`: calls return when it is set."""
+    """Its `events` are told one by one, exceptions are raised. `answers`: calls return when it is set.
+
+    `hangs` is set once one of them waits for that; `wait_count`: how often an event was waited for.
+    """
 
     def __init__(self, *gpus: GpuFacts, left_out: tuple[str, ...] = ()) -> None:
         self.found = GpuList(gpus, left_out, "550.54.14")
@@ -23,14 +26,16 @@ class PlayedLibrary:
         self.closed = threading.Event()
         self.answers = threading.Event()
         self.answers.set()
+        self.hangs = threading.Event()
+        self.wait_count = 0
         self.tells_events = True
 
     def list_gpus(self) -> GpuList:
-        self.answers.wait()
+        self._answer()
         return self.found
 
     def read(self, gpu: GpuFacts) -> GpuReading:
-        self.answers.wait()
+        self._answer()
         self.read_count += 1
         reading = self.readings.get(gpu.uuid, GpuReading())
         if isinstance(reading, GpuLibraryError):
@@ -42,7 +47,8 @@ class PlayedLibrary:
         return self.tells_events
 
     def wait_event(self, timeout_s: float) -> GpuEvent | None:
-        self.answers.wait()
+        self.wait_count += 1
+        self._answer()
         if not self.events:
             threading.Event().wait(0.005)
             return None
@@ -53,3 +59,8 @@ class PlayedLibrary:
 
     def close(self) -> None:
         self.closed.set()
+
+    def _answer(self) -> None:
+        if not self.answers.is_set():
+            self.hangs.set()
+        self.answers.wait()

@@ -5,6 +5,8 @@ import pytest
 
 from nodeagent.start_slots import StartSlots
 
+LONGEST_S = 1000.0  # no test takes so long that a slot is given back for that
+
 
 async def let_run() -> None:
     for _ in range(5):
@@ -25,7 +27,7 @@ def begin(slots: StartSlots, began: list[str], replica_id: str, cores: Sequence[
 
 
 async def test_two_start_at_a_time_on_a_core_and_the_first_come_first(began: list[str]) -> None:
-    slots = StartSlots()
+    slots = StartSlots(LONGEST_S)
     tasks = [begin(slots, began, replica_id) for replica_id in ("r1", "r2", "r3", "r4")]
     await let_run()
     assert began == ["r1", "r2"]
@@ -39,7 +41,7 @@ async def test_two_start_at_a_time_on_a_core_and_the_first_come_first(began: lis
 
 
 async def test_what_is_pinned_elsewhere_need_not_wait(began: list[str]) -> None:
-    slots = StartSlots()
+    slots = StartSlots(LONGEST_S)
     tasks = [begin(slots, began, replica_id) for replica_id in ("r1", "r2", "r3")]
     await asyncio.gather(begin(slots, began, "r4", [1, 2]), begin(slots, began, "r5", []))
     assert began == ["r1", "r2", "r4", "r5"]
@@ -51,7 +53,7 @@ async def test_what_is_pinned_elsewhere_need_not_wait(began: list[str]) -> None:
 
 
 async def test_one_that_waits_for_several_cores_is_not_passed_on_any_of_them(began: list[str]) -> None:
-    slots = StartSlots()
+    slots = StartSlots(LONGEST_S)
     tasks = [begin(slots, began, replica_id) for replica_id in ("r1", "r2")]
     tasks += [begin(slots, began, "wide", [0, 1]), begin(slots, began, "r3", [1]), begin(slots, began, "r4", [1])]
     await let_run()
@@ -64,7 +66,7 @@ async def test_one_that_waits_for_several_cores_is_not_passed_on_any_of_them(beg
 
 
 async def test_one_that_no_longer_wants_to_start_holds_nobody_up(began: list[str]) -> None:
-    slots = StartSlots()
+    slots = StartSlots(LONGEST_S)
     tasks = [begin(slots, began, replica_id) for replica_id in ("r1", "r2", "r3", "r4")]
     await let_run()
     tasks[2].cancel()
@@ -74,7 +76,7 @@ async def test_one_that_no_longer_wants_to_start_holds_nobody_up(began: list[str
 
 
 async def test_a_turn_that_comes_just_as_its_wish_ends_goes_to_the_next(began: list[str]) -> None:
-    slots = StartSlots()
+    slots = StartSlots(LONGEST_S)
     tasks = [begin(slots, began, replica_id) for replica_id in ("r1", "r2", "r3", "r4")]
     await let_run()
     slots.give_back("r1")

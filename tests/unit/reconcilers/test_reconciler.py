@@ -129,7 +129,7 @@ async def loop_over_broken_store(database: Database) -> AsyncIterator[Yard]:
 
 
 async def test_a_failing_pass_does_not_end_the_loop(loop_over_broken_store: Yard) -> None:
-    decision = await loop_over_broken_store.reconciler.read()
+    decision = await loop_over_broken_store.reconciler.read(timeout_s=60)
     assert len(decision.after.stored.replicas) == 2
 
 
@@ -142,5 +142,5 @@ async def test_a_read_sees_what_was_written_before_it(loop_over_broken_store: Ya
     yard = loop_over_broken_store
     for replicas in (1, 3, 0):
         yard.store.put_deployment(Deployment("resnet", "production", replicas), Author(NOW))
-        decision = await yard.reconciler.read()
+        decision = await yard.reconciler.read(timeout_s=60)
         assert decision.after.stored.deployments[DeploymentKey("resnet", "production")].replicas == replicas

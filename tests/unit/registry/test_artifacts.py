@@ -324,7 +324,7 @@ async def test_a_store_that_says_at_once_that_it_cannot_be_used_is_refused(waiti
 
 async def test_closing_does_not_wait_for_a_store_that_is_not_ready(waiting: Waiting) -> None:
     await waiting.store.prepare(wait_s=0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):  # it would not be ready by then
         await waiting.store.close()
 
 

@@ -58,9 +58,9 @@ def unrecorded(store: MemoryRegistry) -> list[int]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not condition():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)  # the recorder's threads want the processor, too
 
 
 async def until_unrecorded_are(store: MemoryRegistry, *expected: int) -> None:

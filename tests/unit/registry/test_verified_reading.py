@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import aclosing
+from typing import Any, TypeVar
 
 import pytest
 
@@ -10,13 +12,16 @@ from controlplane.registry.files.blocking_calls import BlockingCalls
 from controlplane.registry.files.verified_reading import read_blocks
 from modelyard.errors import UnavailableError
 
+T = TypeVar("T")
+
 
 class _Reader:
-    """Reads one byte at a time; the second hangs until it may go on."""
+    """Reads one byte at a time; the read of this number hangs until it may go on."""
 
     size_bytes, block_bytes = 3, 1
 
-    def __init__(self) -> None:
+    def __init__(self, hanging: int = 2) -> None:
+        self._hanging = hanging
         self.is_reading, self.go_on, self.closed = threading.Event(), threading.Event(), threading.Event()
         self.reads = 0
         self.was_closed_under_a_read = False
@@ -26,7 +31,7 @@ class _Reader:
 
     def read(self, size_bytes: int) -> bytes:
         self.reads += 1
-        if self.reads == 2:
+        if self.reads == self._hanging:
             self.is_reading.set()
             self.go_on.wait(20)
             self.was_closed_under_a_read = self.closed.is_set()
@@ -53,9 +58,18 @@ async def test_who_leaves_early_leaves_the_closing_to_the_read_ahead() -> None:
 
 
 async def test_a_read_that_is_given_up_closes_when_it_comes_back() -> None:
-    reader = _Reader()
+    reader = _Reader(hanging=1)
+
+    class Calls(BlockingCalls):
+        """Are waited for from when they hang on: a thread that is slow to begin is given up before it reads."""
+
+        def _start(self, act: Callable[..., T], arguments: tuple[Any, ...]) -> "asyncio.Future[T]":
+            outcome = super()._start(act, arguments)
+            assert reader.is_reading.wait(20)
+            return outcome
+
     with pytest.raises(UnavailableError, match=r"did not answer within 0\.01 s"):
-        async for _ in read_blocks(BlockingCalls("it", 0.01), reader, 0):
+        async for _ in read_blocks(Calls("it", 0.01), reader, 0):
             pass
     end_reading(reader)
 
