@@ -115,7 +115,7 @@ class Hdfs:
         class_path = f"{self._folder}:{PROGRAMS}:{PROGRAMS}/jars/*"
         with (self._folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [java, *_JAVA_OPTIONS, "-cp", class_path, *command],
+                [java, *_JAVA_OPTIONS, f"-Djava.io.tmpdir={self._folder}", "-cp", class_path, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -85,6 +85,9 @@ def running_triton(spec: ReplicaSpec, file: Path, folder: Path) -> Iterator[Runn
                 raise AssertionError(f"Triton ended with code {process.returncode}:\n{running.log()[-4000:]}")
             yield running
     finally:
+        process.terminate()  # killed, its Python backend would leave an empty folder in /tmp
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

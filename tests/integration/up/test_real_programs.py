@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 import modelyard
+from router.files import make_run_folder
 from tests.harness.models import write_scale_model
 from tests.harness.programs import find_users, wait_for
 
@@ -207,3 +209,5 @@ def test_a_second_ctrl_c_ends_everything_at_once_and_nobody_else(up: Up, data: P
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
+    # Its sockets, which the next router with this data would have taken over; so deep a folder has them elsewhere.
+    shutil.rmtree(make_run_folder(data / "router"))
