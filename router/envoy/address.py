@@ -25,9 +25,8 @@ def claim_port(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     claim = socket.socket(family, socket.SOCK_STREAM)
-    claim.setsockopt(
-        socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-    )  # for Envoy; and connections of a past server: no matter
+    # So that Envoy can listen there, and connections of a past server do not count.
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         claim.bind((host, port))
     except OSError as error:

@@ -69,6 +69,15 @@ class Program:
         return self.log.read_bytes()[-size_bytes:].decode(errors="replace") if self.log.exists() else ""
 
 
+def is_gone(process: psutil.Process | int) -> bool:
+    """Of a process, or of a pid that is not old. A zombie has gone: its parent may be one that takes its time."""
+    try:
+        found = psutil.Process(process) if isinstance(process, int) else process
+        return not found.is_running() or found.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # perhaps while it was looked at
+        return True
+
+
 def wait_for(condition: Any, what: str | Callable[[], str], timeout_s: float = 60.0) -> Any:
     """The first true value of `condition()`. Raises AssertionError naming `what` after `timeout_s` seconds.
 

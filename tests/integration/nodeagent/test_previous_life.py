@@ -18,7 +18,7 @@ from nodeagent.replica_folder import ReplicaFolder
 from nodeagent.server_process import LaunchPlan, ServerProcess, end_session, find_marked, launch
 from tests.harness.held_port import hold_port
 from tests.harness.models import write_scale_model
-from tests.harness.programs import wait_for
+from tests.harness.programs import is_gone, wait_for
 from tests.integration.nodeagent.conftest import StartAgent
 from tests.integration.nodeagent.stand_in import READY, StandInController
 
@@ -109,14 +109,6 @@ def launch_parent(before: PreviousLife) -> tuple[ServerProcess, psutil.Process]:
 
     (child,) = wait_for(find_sleeping, "its child")
     return parent, child
-
-
-def is_gone(process: psutil.Process) -> bool:
-    """A zombie has gone: its parent may be one that takes its time."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_replica_of_the_release_before_goes_on(

@@ -17,7 +17,7 @@ from nodeagent.modelserver.canary_token import CANARY_TOKEN_VARIABLE
 from nodeagent.replica_folder import MARKER
 from nodeagent.server_process import find_marked
 from tests.harness.models import write_scale_model
-from tests.harness.programs import Program, wait_for
+from tests.harness.programs import Program, is_gone, wait_for
 from tests.harness.savedmodels import load_reference, savedmodel
 from tests.integration.nodeagent.conftest import LONG_PROBES, PATIENT, StartAgent
 from tests.integration.nodeagent.stand_in import READY, StandInController
@@ -61,14 +61,6 @@ def folder_name(pid: int) -> str:
 
 def start(start_agent: StartAgent, *flags: str, program: str = "nodeagent") -> Program:
     return start_agent("--log-level", "debug", *flags, program=program)
-
-
-def is_gone(pid: int) -> bool:
-    """A zombie has gone: its parent may be one that takes its time."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def infer(port: int) -> list[float]:

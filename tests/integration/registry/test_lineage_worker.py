@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from controlplane.domain import Fact, FactKind, Version
@@ -21,7 +20,7 @@ from controlplane.registry.lineage.config import SqliteFile
 from controlplane.registry.lineage.journal import DEADLINE_S
 from controlplane.registry.opening import open_registry
 from modelyard.errors import FailedPreconditionError, InternalError, UnavailableError
-from tests.harness.programs import wait_for
+from tests.harness.programs import is_gone, wait_for
 from tests.harness.records import NOW, make_author, make_draft
 from tests.harness.silent_server import silent_server
 
@@ -31,13 +30,6 @@ Open = Callable[..., MlMetadataLineage]
 def registered(number: int, content: str = "a") -> tuple[Fact, Version]:
     version = Version(number, make_draft("resnet", f"{content}{number}"), NOW)
     return Fact(number, FactKind.REGISTERED, "resnet", number, make_author(after_s=min(number, 9)), "", {}), version
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import psutil
 import pytest
 from onnx import helper, numpy_helper
 from tritonclient.grpc import service_pb2
@@ -35,7 +34,7 @@ from tests.harness.onnx_models import (
     write_model_with_external_data,
     write_sum_model,
 )
-from tests.harness.programs import wait_for
+from tests.harness.programs import is_gone, wait_for
 from tests.harness.savedmodels import SERVABLE, load_reference, savedmodel
 from tests.harness.triton import RunningTriton, launch, make_runtime, needs_triton, running_triton
 from tests.integration.modelserver.http2 import PingingConnection
@@ -353,18 +352,11 @@ def test_ports_differ_and_are_of_the_address() -> None:
         choose_ports("192.0.2.1", 1)
 
 
-def has_ended(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # between the two
-        return True
-
-
 def test_kill_9_leaves_nothing(tmp_path: Path) -> None:
     with running_triton(SCALE, write_scale_model(tmp_path / "m.onnx", 2.0), tmp_path) as running:
         assert running.segments()
         (stub,) = running.children()
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait()
-        wait_for(lambda: has_ended(stub), "the end of its model's process")
+        wait_for(lambda: is_gone(stub), "the end of its model's process")
     assert not running.segments()

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 import modelyard
 from router.files import make_run_folder
 from tests.harness.models import write_scale_model
-from tests.harness.programs import find_users, wait_for
+from tests.harness.programs import find_users, is_gone, wait_for
 
 # A yard takes ten seconds to start while other tests run.
 pytestmark = pytest.mark.timeout(300)
@@ -111,13 +110,7 @@ def ask(up: Up) -> list[float]:
 
 
 def gone(family: list[psutil.Process]) -> bool:
-    return not any(map(is_alive, family))
-
-
-def is_alive(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):  # it may go while it is looked at
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False
+    return all(map(is_gone, family))
 
 
 def can_connect(address: str) -> bool:

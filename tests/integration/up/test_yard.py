@@ -12,7 +12,7 @@ import pytest
 
 from modelyard.errors import FailedPreconditionError
 from modelyard.up.yard import Yard, YardOptions
-from tests.harness.programs import find_users
+from tests.harness.programs import find_users, is_gone
 
 MODULES = dict.fromkeys(("controller", "agent", "router"), "tests.integration.up.stand_in")
 
@@ -24,13 +24,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def running_children() -> list[int]:
-    return [process.pid for process in psutil.Process().children(recursive=True) if is_alive(process)]
-
-
-def is_alive(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):  # it may go while it is looked at
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    return False
+    return [process.pid for process in psutil.Process().children(recursive=True) if not is_gone(process)]
 
 
 @pytest.fixture(autouse=True)
